@@ -1,5 +1,10 @@
 //! One build of an app, live or draining: its manifest, its pools, its routes.
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use flash_logs::{LogLine, Sink, of_release};
 use flash_protocol::{
@@ -47,6 +52,8 @@ pub(crate) struct Release {
     pub schemas: InputSchemas,
     /// The API description, rendered once.
     pub openapi: String,
+    /// When this process took it up, in seconds since 1970.
+    pub created: u64,
     pools: BTreeMap<String, Arc<Pool>>,
 }
 
@@ -74,6 +81,7 @@ impl Release {
             routes: RouteTable::new(&manifest),
             schemas: InputSchemas::new(&manifest),
             openapi: render_openapi(&manifest, number),
+            created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             pools: manifest.workers.iter().map(pool).collect(),
             manifest,
         }

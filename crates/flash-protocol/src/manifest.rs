@@ -305,6 +305,9 @@ impl WorkerType {
 /// The paths of OpenAI's API are this one and those below it, and [`OPENAI_HEALTH`].
 pub const OPENAI_PREFIX: &str = "/v1";
 
+/// The list of models.
+const OPENAI_MODELS: &str = "/v1/models";
+
 /// Where servers of OpenAI's API say that they are there.
 pub const OPENAI_HEALTH: &str = "/health";
 
@@ -339,6 +342,11 @@ impl HttpEntry {
     /// Its paths, for people: `/chat`, or `/` for all.
     pub fn path(&self) -> &str {
         self.prefix.as_deref().unwrap_or("/")
+    }
+
+    /// A path to try: [`path`](Self::path), or the list of models.
+    pub fn example_path(&self) -> &str {
+        if self.models.is_empty() { self.path() } else { OPENAI_MODELS }
     }
 
     /// Source location for messages: `file:line`.

@@ -108,7 +108,7 @@ fn row_of_router(worker: &WorkerType, http: &HttpEntry, path: String, url: &str,
         worker: worker.name.clone(),
         compute: worker.compute.label(),
         workers: workers(worker),
-        curl: format!("{program} {}", quoted(&format!("{url}{}", http.path()))),
+        curl: format!("{program} {}", quoted(&format!("{url}{}", http.example_path()))),
     }
 }
 

@@ -399,6 +399,14 @@ fn field(name: &str, before: Option<String>, after: Option<String>) -> FieldChan
 
 type Fields = Vec<(&'static str, String)>;
 
+/// Why a change of the field with models breaks clients.
+fn models_gone(field: &str, was: Option<&str>, is: Option<&str>) -> Option<String> {
+    let was = was.filter(|_| field == MODELS)?;
+    let stays = |name: &&str| is.is_some_and(|is| is.split(' ').any(|other| other == *name));
+    let gone: Vec<&str> = was.split(' ').filter(|name| !stays(name)).collect();
+    (!gone.is_empty()).then(|| format!("clients of {} get 404", gone.join(" and ")))
+}
+
 /// A setting that is only on one side is not set on the other.
 fn changed(before: Fields, after: Fields) -> Vec<FieldChange> {
     let of = |fields: &Fields, name: &str| {
@@ -409,6 +417,7 @@ fn changed(before: Fields, after: Fields) -> Vec<FieldChange> {
     let change = |name: &str| {
         let (was, is) = (of(&before, name), of(&after, name));
         let moved = (name == HTTP && was.is_some()).then(|| "its paths are others".to_owned());
+        let moved = moved.or_else(|| models_gone(name, was.as_deref(), is.as_deref()));
         (was != is).then(|| FieldChange { breaking: moved, ..field(name, was, is) })
     };
     names.into_iter().filter_map(change).collect()
@@ -502,7 +511,7 @@ fn worker_fields(worker: &WorkerType) -> Fields {
     fields.extend((*lifetime == Lifetime::OneJob).then(|| ("task", "yes".to_owned())));
     fields.extend(http.as_ref().map(|http| (HTTP, http.path().to_owned())));
     let models = http.as_ref().map(|http| &http.models).filter(|models| !models.is_empty());
-    fields.extend(models.map(|models| ("openai", models.join(" "))));
+    fields.extend(models.map(|models| (MODELS, models.join(" "))));
     fields.extend(max_body_mib.map(|mib| ("max_body_mib", format!("{mib} MiB"))));
     fields.extend(request_timeout_seconds.map(|seconds| ("request_timeout", format!("{seconds} s"))));
     fields.extend(model.as_ref().map(|model| ("model", model.reference.clone())));
@@ -517,6 +526,9 @@ fn worker_fields(worker: &WorkerType) -> Fields {
 
 /// The field with the paths of a router.
 const HTTP: &str = "http";
+
+/// The field with the names of models.
+const MODELS: &str = "openai";
 
 fn command_fields(command: &CommandSpec) -> Fields {
     let mut line = vec![command.program.display().to_string()];

@@ -10,6 +10,7 @@ use flash_text::{Truncated, cut};
 use http::{HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::limits;
 use crate::queue::{Failing, SubmitError};
@@ -28,6 +29,16 @@ const REST_BYTES: usize = 500;
 
 /// The header with the worker of an answer, and the worker that a request asks for.
 pub(super) const WORKER_ID: &str = "x-runpod-worker-id";
+
+/// Tells clients of OpenAI whether to send a request again.
+const SHOULD_RETRY: &str = "x-should-retry";
+
+/// Whose error bodies an answer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Flash,
+    OpenAi,
+}
 
 /// An error answer.
 #[derive(Debug)]
@@ -169,7 +180,7 @@ impl Refusal {
     }
 
     /// The answer, with the request ID unless one is already set.
-    fn render(mut self, request_id: &str) -> Response {
+    fn render(mut self, request_id: &str, shape: Shape) -> Response {
         self.error.request_id.get_or_insert_with(|| request_id.to_owned());
         if self.job.is_none() {
             fit(&mut self.error);
@@ -186,8 +197,19 @@ impl Refusal {
             request_id: error.request_id.as_deref(),
             fields: &error.fields,
         };
-        let mut response = (status, axum::Json(body)).into_response();
+        let mut response = match shape {
+            Shape::Flash => (status, axum::Json(body)).into_response(),
+            Shape::OpenAi => (status, axum::Json(openai_body(status, &error, code))).into_response(),
+        };
         let headers = response.headers_mut();
+        // The worker may have begun, and clients of OpenAI send a request twice more after a 5xx.
+        let has_begun = matches!(
+            status,
+            StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+        );
+        if shape == Shape::OpenAi && has_begun {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
         if let Some(allow) = allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
             headers.insert(header::ALLOW, allow);
         }
@@ -199,6 +221,13 @@ impl Refusal {
         }
         response
     }
+}
+
+/// An error as clients of OpenAI read it. The field is that of the first finding.
+fn openai_body(status: StatusCode, error: &WireError, code: Option<&'static str>) -> Value {
+    let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
+    let param = error.fields.first().map(|field| field.path.trim_start_matches('/'));
+    json!({ "error": { "message": error.chain(), "type": kind, "param": param, "code": code } })
 }
 
 impl From<SubmitError> for Refusal {
@@ -270,11 +299,11 @@ impl IntoResponse for Refusal {
 }
 
 /// Writes the body of a refusal and keeps its headers; other answers are unchanged.
-pub(super) fn rendered(mut response: Response, request_id: &str) -> Response {
+pub(super) fn rendered(mut response: Response, request_id: &str, shape: impl FnOnce() -> Shape) -> Response {
     let Some(Unrendered(refusal)) = response.extensions_mut().remove::<Unrendered>() else { return response };
     let refusal = refusal.lock().take();
     let Some(refusal) = refusal else { return response };
-    let mut whole = refusal.render(request_id);
+    let mut whole = refusal.render(request_id, shape());
     whole.headers_mut().extend(response.into_parts().0.headers);
     whole
 }
@@ -286,7 +315,7 @@ mod tests {
     use super::*;
 
     async fn answered(refusal: Refusal) -> String {
-        let response = rendered(refusal.into_response(), "r1");
+        let response = rendered(refusal.into_response(), "r1", || Shape::Flash);
         let body = response.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(body.to_vec()).unwrap()
     }
@@ -315,6 +344,27 @@ mod tests {
             let json: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert!(!json["error"].as_str().unwrap().is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn clients_of_openai_read_their_own_shape_and_do_not_repeat_what_may_have_begun() {
+        let answered = |status: StatusCode| {
+            let mut error = WireError::new(ErrorKind::NotFound, "no such model");
+            error.fields = vec![FieldError::new("/model", "no such model")];
+            let refusal = Refusal::of(status, error).coded("model_not_found");
+            rendered(refusal.into_response(), "r1", || Shape::OpenAi)
+        };
+        for (status, should_retry) in [(404, None), (502, Some("false")), (503, None), (504, Some("false"))] {
+            let response = answered(StatusCode::from_u16(status).unwrap());
+            let found = response.headers().get(SHOULD_RETRY).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(found.as_deref(), should_retry, "{status}");
+        }
+        let body = answered(StatusCode::NOT_FOUND).into_body().collect().await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let error = json!({
+            "message": "no such model", "type": "invalid_request_error", "param": "model", "code": "model_not_found"
+        });
+        assert_eq!(body, json!({ "error": error }));
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use super::{
     error::Refusal,
     input::check_input,
     limits::MAX_RUNSYNC_BYTES,
-    nesting, proxy, queue_api,
+    nesting, openai, proxy, queue_api,
     request_id::{RequestId, trace_parent},
     respond::job_response,
     state::GatewayState,
@@ -34,7 +34,6 @@ use super::{
 };
 use crate::{
     interface::{NoRoute, Target},
-    pool::WorkSource,
     queue::{Abandoned, JobId},
     release::Release,
 };
@@ -66,11 +65,12 @@ async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Resp
         Target::Route { function, path } => {
             let function = release.function(function);
             let stage = format!("{}/{}", function.worker, function.call_name());
-            forward(&release, &function.worker, &stage, id, &path, request).await
+            proxy::to_worker_type(&release, &function.worker, &stage, id, &path, request).await
         }
         Target::Command { worker, path } | Target::Router { worker, path } => {
-            forward(&release, &worker, &worker, id, &path, request).await
+            proxy::to_worker_type(&release, &worker, &worker, id, &path, request).await
         }
+        Target::OpenAi { path } => openai::answer(state, &release, None, id, &path, request).await,
         Target::RunSync { function } => {
             let (headers, body) = split(request)?;
             let arrived = Arrived::read(&state.budget, body, MAX_RUNSYNC_BYTES).await?;
@@ -125,22 +125,6 @@ impl Wrapped {
             None => wrong.insert(0, FieldError::new("/input", "missing")),
         }
         Err(Refusal::unprocessable(wrong))
-    }
-}
-
-async fn forward(
-    release: &Release,
-    worker_type: &str,
-    stage: &str,
-    id: &str,
-    path: &str,
-    request: Request,
-) -> Result<Response, Refusal> {
-    match release.pool(worker_type).map(|pool| (pool, &pool.source)) {
-        Some((pool, WorkSource::Balanced(balancer))) => {
-            proxy::forward(pool, balancer, stage, id, path, request).await
-        }
-        _ => Err(Refusal::not_found(format!("`{worker_type}` has no routes"))),
     }
 }
 

@@ -6,7 +6,7 @@
 //! stopping.
 //!
 //! `server` sends each request to its handler: `queue_api` lists those of `client_api`, `worker_api` and `exchange`;
-//! `functions` has the app's own paths, from where `proxy` forwards them; `docs` and `costs` are the platform's pages.
+//! `functions` has the app's own paths, from where `proxy` forwards them, and `openai` those of OpenAI's API; `docs` and `costs` are the platform's pages.
 //! `state` is what handlers need of the platform.
 mod access;
 mod access_control;
@@ -26,6 +26,7 @@ mod input;
 mod keys;
 mod limits;
 mod nesting;
+mod openai;
 mod proxy;
 mod queue_api;
 mod readable;

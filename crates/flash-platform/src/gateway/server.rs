@@ -4,10 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, Request},
+    extract::{ConnectInfo, Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::CONNECTION};
@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access, costs, docs,
-    error::rendered,
-    framing, functions, queue_api, readable,
+    error::{Shape, rendered},
+    framing, functions, openai, queue_api, readable,
     request_id::{REQUEST_ID, RequestId},
     state::GatewayState,
 };
@@ -91,11 +91,12 @@ fn router(state: Arc<GatewayState>) -> Router {
         .route("/_flash/bill", get(costs::bill))
         .route("/_flash/requests/{request_id}", get(costs::request))
         .merge(queue_api::router())
+        .route("/v2/{endpoint}/openai/{*path}", any(openai::of_endpoint))
         .fallback(functions::dispatch)
         .method_not_allowed_fallback(queue_api::wrong_method)
         .layer(middleware::from_fn_with_state(state.clone(), access::check))
         .layer(middleware::from_fn(with_sound_head))
-        .layer(middleware::from_fn(with_request_id))
+        .layer(middleware::from_fn_with_state(state.clone(), with_request_id))
         .with_state(state)
 }
 
@@ -112,11 +113,20 @@ async fn with_sound_head(mut request: Request, next: Next) -> Response {
 }
 
 /// Sets the request ID, from the client if it is valid, and returns it in the answer.
-async fn with_request_id(mut request: Request, next: Next) -> Response {
+async fn with_request_id(
+    State(state): State<Arc<GatewayState>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = RequestId::of(request.headers());
+    let uri = request.uri().clone();
     let value = HeaderValue::from_str(id.as_str()).expect("a request id is visible ASCII");
     request.extensions_mut().insert(id.clone());
-    let mut response = rendered(next.run(request).await, id.as_str());
+    let shape = || match openai::speaks_at(&state, uri.path()) {
+        true => Shape::OpenAi,
+        false => Shape::Flash,
+    };
+    let mut response = rendered(next.run(request).await, id.as_str(), shape);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -1,6 +1,6 @@
 //! The app's API as OpenAPI 3.1: routes, `run_sync` of every queue function, with schemas and doc comments.
 use flash_protocol::manifest::{
-    ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, HttpEntry, Manifest,
+    ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, HttpEntry, Manifest, OPENAI_PREFIX,
 };
 use serde_json::{Map, Value, json};
 
@@ -46,7 +46,11 @@ fn document(manifest: &Manifest, release: u64) -> Value {
             EndpointKind::LoadBalanced => {}
         }
     }
-    for (worker, http) in manifest.routers() {
+    let models: Vec<&str> = manifest.models().map(|(name, _)| name).collect();
+    if !models.is_empty() {
+        add(format!("{OPENAI_PREFIX}/{{path}}"), "GET", models_operation(&models));
+    }
+    for (worker, http) in manifest.routers().filter(|(_, http)| http.models.is_empty()) {
         let path =
             http.prefix.as_ref().map_or_else(|| "/{path}".to_owned(), |prefix| format!("{prefix}/{{path}}"));
         add(path, "GET", router_operation(&worker.name, http));
@@ -213,6 +217,25 @@ fn route_operation(function: &FunctionEntry, definitions: &Map<String, Value>) -
         members.insert("requestBody".to_owned(), body);
     }
     operation
+}
+
+/// OpenAI's API, which its clients know.
+fn models_operation(models: &[&str]) -> Value {
+    let path = json!({
+        "name": "path", "in": "path", "required": true, "schema": { "type": "string" },
+        "description": "`models`, or with POST `chat/completions`, `completions` or `embeddings`",
+    });
+    json!({
+        "operationId": "openai",
+        "summary": "OpenAI's API",
+        "description": format!(
+            "For clients of OpenAI, with `{OPENAI_PREFIX}` as the path of their base URL. Models: {}.",
+            models.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        ),
+        "tags": ["openai"],
+        "parameters": [path],
+        "responses": { "default": { "description": "the answer of OpenAI's API" } },
+    })
 }
 
 /// All paths of a router. Which ones there are, only the router knows.

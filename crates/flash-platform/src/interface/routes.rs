@@ -1,7 +1,7 @@
 //! Maps paths to functions: the app's routes, and the fixed addresses of every function.
 use std::cmp::Reverse;
 
-use flash_protocol::manifest::{EndpointKind, HttpEntry, Manifest};
+use flash_protocol::manifest::{EndpointKind, HttpEntry, Manifest, OPENAI_HEALTH};
 use flash_text::nearest;
 use http::Method;
 
@@ -18,6 +18,8 @@ pub(crate) enum Target {
     Command { worker: String, path: String },
     /// A path of a worker type's router; the request goes there with this path.
     Router { worker: String, path: String },
+    /// A path of OpenAI's API. Which worker type gets the request, the model in its body says.
+    OpenAi { path: String },
 }
 
 /// Why a request has no target.
@@ -52,8 +54,10 @@ pub(crate) struct RouteTable {
     patterns: Vec<Pattern>,
     /// Load-balanced commands: everything below their name is theirs, whatever the method.
     commands: Vec<String>,
-    /// Worker types with a router, the longest prefix first.
+    /// Worker types with a router, the longest prefix first; without those that serve models.
     routers: Vec<(String, HttpEntry)>,
+    /// The paths of OpenAI's API, if a worker type serves models.
+    openai: Option<HttpEntry>,
 }
 
 impl RouteTable {
@@ -87,10 +91,13 @@ impl RouteTable {
         // Stable: among equals the earlier function stays first.
         patterns.sort_by_key(|pattern| pattern.segments.iter().filter(|segment| segment.is_none()).count());
         let commands = manifest.commands().filter(|worker| worker.kind == EndpointKind::LoadBalanced);
+        let (of_models, routers): (Vec<_>, Vec<_>) =
+            manifest.routers().partition(|(_, http)| !http.models.is_empty());
         let mut routers: Vec<_> =
-            manifest.routers().map(|(worker, http)| (worker.name.clone(), http.clone())).collect();
+            routers.into_iter().map(|(worker, http)| (worker.name.clone(), http.clone())).collect();
         routers.sort_by_key(|(_, http)| Reverse(http.prefix.as_ref().map_or(0, String::len)));
-        Self { patterns, commands: commands.map(|worker| worker.name.clone()).collect(), routers }
+        let openai = of_models.first().map(|(_, http)| (*http).clone());
+        Self { patterns, commands: commands.map(|worker| worker.name.clone()).collect(), routers, openai }
     }
 
     /// Finds the target of a request.
@@ -110,14 +117,26 @@ impl RouteTable {
         }
         let mut allowed: Vec<&str> = matching().map(|pattern| pattern.method.as_str()).collect();
         if allowed.is_empty() {
+            // The paths below its prefix are reserved; the health path is one that a router may have.
+            if let Some(target) = self.openai(path).filter(|_| path != OPENAI_HEALTH) {
+                return Ok(target);
+            }
             if let Some((worker, _)) = self.routers.iter().find(|(_, http)| http.owns(path)) {
                 return Ok(Target::Router { worker: worker.clone(), path: path.to_owned() });
+            }
+            if let Some(target) = self.openai(path) {
+                return Ok(target);
             }
             return Err(NoRoute::UnknownPath { near: nearest(path, self.paths()) });
         }
         allowed.sort_unstable();
         allowed.dedup();
         Err(NoRoute::WrongMethod { allowed: allowed.join(", ") })
+    }
+
+    fn openai(&self, path: &str) -> Option<Target> {
+        let is_own = self.openai.as_ref()?.owns(path);
+        is_own.then(|| Target::OpenAi { path: path.to_owned() })
     }
 
     fn command(&self, path: &str) -> Option<Target> {
@@ -128,7 +147,8 @@ impl RouteTable {
     }
 
     fn paths(&self) -> impl Iterator<Item = &str> {
-        let prefixes = self.routers.iter().filter_map(|(_, http)| http.prefix.as_deref());
+        let routers = self.routers.iter().map(|(_, http)| http).chain(&self.openai);
+        let prefixes = routers.filter_map(|http| http.prefix.as_deref());
         self.patterns.iter().map(|pattern| pattern.path.as_str()).chain(prefixes)
     }
 }
@@ -169,7 +189,8 @@ flash_test_support::fuzz_target!("route_table", |data| {
     let (patterns, path) = text.split_once("\n\n").unwrap_or(("/a/{id}", &text));
     let pattern = |path: &str| Pattern::new(Method::GET, path, 0, Kind::Route(0));
     let patterns = patterns.lines().take(16).map(pattern).collect();
-    let table = RouteTable { patterns, commands: vec!["service".to_owned()], routers: Vec::new() };
+    let table =
+        RouteTable { patterns, commands: vec!["service".to_owned()], routers: Vec::new(), openai: None };
     let _ = table.find(&Method::GET, path);
     let _ = table.find(&Method::POST, path);
 });
@@ -236,6 +257,13 @@ mod tests {
         WorkerType { http: Some(http), ..command(name, EndpointKind::LoadBalanced) }
     }
 
+    fn models(name: &str, models: &[&str]) -> WorkerType {
+        let mut worker = router(name, Some("/v1"));
+        let http = worker.http.as_mut().unwrap();
+        http.models = models.iter().map(|&name| name.to_owned()).collect();
+        worker
+    }
+
     /// Without the router that takes everything.
     fn table() -> RouteTable {
         let mut table = whole_table();
@@ -254,6 +282,7 @@ mod tests {
                 router("site", None),
                 router("chat", Some("/chat")),
                 router("rooms", Some("/chat/rooms")),
+                models("talk", &["smol"]),
             ],
             functions: vec![
                 function("clean", "cpu_worker", "pre", None),
@@ -324,6 +353,18 @@ mod tests {
             "a route has its path alone"
         );
         assert!(matches!(find("/gallery/x"), Ok(Target::Command { .. })));
+    }
+
+    #[test]
+    fn the_paths_of_openais_api_go_by_model_and_a_router_may_have_its_health() {
+        let openai = |path: &str| Ok(Target::OpenAi { path: path.to_owned() });
+        assert_eq!(get("/v1/chat/completions"), openai("/v1/chat/completions"));
+        assert_eq!(get("/health"), openai("/health"));
+        assert!(is_unknown("/v10") && is_unknown("/health/x"));
+        let find = |path: &str| whole_table().find(&Method::GET, path);
+        assert_eq!(find("/v1/models"), openai("/v1/models"));
+        let site = Ok(Target::Router { worker: "site".to_owned(), path: "/health".to_owned() });
+        assert_eq!(find("/health"), site);
     }
 
     #[test]

@@ -299,3 +299,29 @@ fn paths_and_limits_of_a_router_are_shown_and_moving_it_is_breaking() {
         ["~ worker type web", "  http: /chat -> / BREAKING its paths are others"]
     );
 }
+
+#[test]
+fn names_of_models_are_shown_and_a_name_that_goes_is_breaking() {
+    let models = |names: &[&str]| HttpEntry {
+        prefix: Some("/v1".to_owned()),
+        models: names.iter().map(|&name| name.to_owned()).collect(),
+        function: "chat".to_owned(),
+        file: "src/chat.rs".to_owned(),
+        line: 3,
+        docs: String::new(),
+    };
+    let mut live = spec();
+    let web = live.manifest.workers.iter().position(|worker| worker.name == "web").unwrap();
+    live.manifest.workers[web].http = Some(models(&["smol", "org/mini"]));
+    let mut next = live.clone();
+    next.manifest.workers[web].http = Some(models(&["smol", "org/mini", "more"]));
+    assert_eq!(
+        lines(Some(&live), &next),
+        ["~ worker type web", "  openai: smol org/mini -> smol org/mini more"]
+    );
+    next.manifest.workers[web].http = Some(models(&["smol"]));
+    assert_eq!(
+        lines(Some(&live), &next),
+        ["~ worker type web", "  openai: smol org/mini -> smol BREAKING clients of org/mini get 404"]
+    );
+}

@@ -42,7 +42,8 @@ use super::{
 };
 use crate::{
     balancer::{Balancer, Slot},
-    pool::Pool,
+    pool::{Pool, WorkSource},
+    release::Release,
     tally::Ending,
 };
 
@@ -78,13 +79,33 @@ static CLIENT: LazyLock<Client<HttpConnector, Lent>> = LazyLock::new(|| {
         .build(connector)
 });
 
+/// Sends a request to a worker of this type, as [`forward`].
+///
+/// # Errors
+/// As [`forward`], and 404 for a worker type that takes no requests.
+pub(in super::super) async fn to_worker_type(
+    release: &Release,
+    worker_type: &str,
+    stage: &str,
+    id: &str,
+    path: &str,
+    request: Request,
+) -> Result<Response, Refusal> {
+    match release.pool(worker_type).map(|pool| (pool, &pool.source)) {
+        Some((pool, WorkSource::Balanced(balancer))) => {
+            forward(pool, balancer, stage, id, path, request).await
+        }
+        _ => Err(Refusal::not_found(format!("`{worker_type}` has no routes"))),
+    }
+}
+
 /// Sends a request to the requested or the least loaded worker, and streams the answer back. Errors contain `stage`.
 /// Dropping the future frees the slot and closes the worker's connection.
 ///
 /// # Errors
 /// 413 for a body over the limit, 503 without a worker, 400 and 404 for a requested worker that is not available, 502
 /// for a worker that fails, 504 for a late one.
-pub(in super::super) async fn forward(
+async fn forward(
     pool: &Arc<Pool>,
     balancer: &Arc<Balancer>,
     stage: &str,

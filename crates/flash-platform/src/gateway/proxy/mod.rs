@@ -16,4 +16,4 @@ mod limits;
 mod request_line;
 mod upgrade;
 
-pub(super) use forward::forward;
+pub(super) use forward::to_worker_type;
