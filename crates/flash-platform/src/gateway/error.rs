@@ -341,7 +341,7 @@ mod tests {
         ] {
             let body = answered(refusal).await;
             assert!(body.len() <= MAX_BODY_BYTES, "{} bytes: {}", body.len(), &body[..200]);
-            let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let json: Value = serde_json::from_str(&body).unwrap();
             assert!(!json["error"].as_str().unwrap().is_empty());
         }
     }
@@ -372,8 +372,7 @@ mod tests {
         let fields = (0..32)
             .map(|at| FieldError { path: format!("/input/{at}"), message: "x".repeat(200) })
             .collect::<Vec<_>>();
-        let json: serde_json::Value =
-            serde_json::from_str(&answered(Refusal::unprocessable(fields)).await).unwrap();
+        let json: Value = serde_json::from_str(&answered(Refusal::unprocessable(fields)).await).unwrap();
         assert_eq!(json["fields"].as_array().unwrap().len(), 32);
         assert_eq!(json["fields"][31]["message"].as_str().unwrap().len(), 200);
     }
