@@ -10,7 +10,7 @@ mod values;
 mod written;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
-use syn::{Expr, Ident, ext::IdentExt as _, spanned::Spanned as _};
+use syn::{Expr, Ident, LitStr, ext::IdentExt as _, spanned::Spanned as _};
 
 pub(crate) use self::{function_settings::FunctionSettings, schedule::Schedule};
 use self::{

@@ -61,7 +61,7 @@ impl Registry {
         check_kinds(&functions, &mut errors);
         check_tasks(&functions, &configs, &mut errors);
         check_routers(&functions, &routers, &mut errors);
-        check_models(&routers, &mut errors);
+        check_served(&routers, &mut errors);
         check_limits(&functions, &routers, &configs, &mut errors);
         check_models(&functions, &routers, &configs, &mut errors);
         if errors.is_empty() { Ok(Self { functions, routers, configs }) } else { Err(errors) }
@@ -495,7 +495,7 @@ fn check_routers(
 }
 
 /// A model has one worker type, and the paths of OpenAI's API have no other router.
-fn check_models(routers: &[&'static RouterFunction], errors: &mut Vec<RegistryError>) {
+fn check_served(routers: &[&'static RouterFunction], errors: &mut Vec<RegistryError>) {
     let mut seen: BTreeMap<&str, &'static RouterFunction> = BTreeMap::new();
     for router in routers.iter().copied() {
         for &name in router.models {
