@@ -9,15 +9,17 @@
 
 mod answer;
 mod error;
+mod jobs;
 mod model;
 mod models;
 mod request;
 mod routes;
 mod served;
 
+pub use jobs::Jobs;
 pub use model::{
-    BoxFuture, Embedding, EmbeddingModel, End, FinishReason, Generated, Generating, Generation, LogProb,
-    Message, ModelError, ModelErrorKind, Piece, Role, Sampling, TextModel, TokenLogProb, Usage,
+    BoxFuture, BoxStream, Embedding, EmbeddingModel, End, FinishReason, Generated, Generating, Generation,
+    LogProb, Message, ModelError, ModelErrorKind, Piece, Role, Sampling, TextModel, TokenLogProb, Usage,
 };
 pub use models::{Models, ModelsError};
 

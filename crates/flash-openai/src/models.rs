@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::Router;
 
 use crate::{
+    jobs::Jobs,
     model::{EmbeddingModel, TextModel},
     routes,
     served::{Model, Served},
@@ -105,6 +106,15 @@ impl Models {
             return Err(ModelsError::Different { declared: listed(&declared), loaded: listed(&loaded) });
         }
         Ok(routes::router(served))
+    }
+
+    /// The routes, for requests that come as jobs.
+    ///
+    /// # Errors
+    ///
+    /// As [`router`](Self::router).
+    pub fn jobs(self) -> Result<Jobs, ModelsError> {
+        self.router().map(Jobs::new)
     }
 
     fn by_name(self, declared: &[&str]) -> Result<Served, ModelsError> {

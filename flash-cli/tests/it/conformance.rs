@@ -180,6 +180,26 @@ const WORKER_LIFE: &[&str] = &[
     "a_queued_job_is_cancelled_before_the_worker_sees_it",
 ];
 
+/// Cases of `openai_client.py`.
+const OPENAI_CLIENT: &[&str] = &[
+    "models_are_listed_and_found",
+    "a_chat_is_answered",
+    "a_message_may_have_parts",
+    "a_chat_streams_and_its_last_chunk_has_the_usage",
+    "a_chat_streams_to_the_asynchronous_client",
+    "stop_and_the_limit_end_an_answer",
+    "several_choices_come_in_order",
+    "log_probabilities_have_both_forms",
+    "completions_are_answered_and_stream",
+    "embeddings_are_the_same_in_both_encodings",
+    "what_cannot_be_done_is_refused_with_its_field",
+    "a_prompt_over_the_context_is_refused_with_both_numbers",
+    "an_unknown_model_is_not_found_and_the_others_are_named",
+    "a_failure_in_a_stream_is_raised_there",
+    "a_full_model_is_503",
+    "langchain_chats_streams_and_embeds",
+];
+
 /// What a script says of one case.
 #[derive(Debug, Deserialize)]
 struct Case {
@@ -239,6 +259,11 @@ fn the_official_asynchronous_client_works_against_our_gateway() {
 #[test]
 fn what_other_clients_do_and_demand_works() {
     against_our_workers("other_clients.py", OTHER_CLIENTS);
+}
+
+#[test]
+fn the_official_openai_client_and_langchain_work_against_our_gateway() {
+    against_our_workers("openai_client.py", OPENAI_CLIENT);
 }
 
 fn against_our_workers(script: &str, expected: &[&str]) {

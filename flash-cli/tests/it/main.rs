@@ -25,6 +25,7 @@ mod limits;
 mod load_balancing;
 mod metering;
 mod mixed_workers;
+mod openai;
 mod printed;
 mod project;
 mod queue_api;

@@ -16,3 +16,6 @@ pub use text::{Message, Role, TextModel};
 
 /// A future that a trait with objects returns.
 pub type BoxFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;
+
+/// A stream that a trait with objects returns.
+pub type BoxStream<'a, T> = futures_util::stream::BoxStream<'a, T>;

@@ -2,6 +2,7 @@
 mod chat;
 mod completions;
 mod embeddings;
+mod jobs;
 mod model;
 mod streams;
 

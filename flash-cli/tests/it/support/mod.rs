@@ -61,7 +61,7 @@ edition = "2024"
 
 [dependencies]
 chrono = {{ version = "0.4", default-features = false, features = ["alloc", "serde"] }}
-flash-sdk = {{ path = {sdk:?}, features = ["axum"] }}
+flash-sdk = {{ path = {sdk:?}, features = ["axum", "openai"] }}
 futures-util = {{ version = "0.3", default-features = false, features = ["std", "sink"] }}
 schemars = {{ version = "1.2", features = ["chrono04", "uuid1"] }}
 serde = {{ version = "1", features = ["derive", "rc"] }}
