@@ -103,7 +103,8 @@ impl From<ModelError> for ApiError {
             ModelErrorKind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, Some("overloaded")),
             ModelErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
         };
-        if status.is_server_error() {
+        // That there is no room is no defect: the request's own line has the 503.
+        if error.kind() == ModelErrorKind::Internal {
             log(&error);
         }
         Self { status, code, param: error.param().map(str::to_owned), message: error.message().to_owned() }
