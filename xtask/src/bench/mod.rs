@@ -1,14 +1,15 @@
 //! `cargo xtask bench`: flash compared with hand-written services, in one run on one machine; also `cargo xtask
 //! bench platform`, in its own folder, and `cargo xtask bench build` (`images`).
 //!
-//! One file per question: the cost of a pipeline with four hops (`pipeline`), the cost of one job (`noop`), and how
-//! long the first job waits for its worker (`first_job`). The sides are measured in turns, so that other load on
+//! One file per question: the cost of a pipeline with four hops (`pipeline`), the cost of one job (`noop`), how
+//! long the first job waits for its worker (`first_job`), and how bytes pass between workers (`pictures`). The sides are measured in turns, so that other load on
 //! the machine affects both. Every answer is checked; a wrong one ends the benchmark.
 mod compare;
 mod first_job;
 mod images;
 mod load;
 mod noop;
+mod pictures;
 mod pipeline;
 mod platform;
 mod programs;
@@ -27,16 +28,16 @@ use report::Report;
 
 /// Measure flash against hand-written services, and print a table with ratios.
 ///
-/// Measures three things: a pipeline of three stages behind a route, against three axum services that call each
-/// other; one `runsync` of a function that does nothing, against an axum handler that does nothing; and the time
-/// from no worker to the first finished job. Everything is built with --release. Load generator, servers and
+/// Measures four things: a pipeline of three stages behind a route, against three axum services that call each
+/// other; one `runsync` of a function that does nothing, against an axum handler that does nothing; the time
+/// from no worker to the first finished job; and a picture of 8 MB through three workers, as bytes against base64. Everything is built with --release. Load generator, servers and
 /// workers share this machine's cores: run nothing else, and compare only the ratios with another machine.
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --seconds 3 --connections 16\n  \
                         cargo xtask bench --json > bench.json\n\n\
-                        A run takes about 24 times the seconds, plus warm-ups."
+                        A run takes about 30 times the seconds, plus warm-ups."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -97,8 +98,9 @@ async fn measure(arguments: &Arguments) -> Result<Report, Failure> {
     let app = programs::start_app("xtask/bench/pipeline", Artifact::Sources, &[], None).await?;
     let pipeline = pipeline::measure(&app, &plan).await?;
     let noop = noop::measure(&app, &plan).await?;
+    let pictures = pictures::measure(&app, &plan).await?;
     let first_job = first_job::measure(&app).await?;
-    Ok(Report::new(plan.time, pipeline, noop, first_job))
+    Ok(Report::new(plan.time, pipeline, noop, pictures, first_job))
 }
 
 async fn interrupted() -> Failure {

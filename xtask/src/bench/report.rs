@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     compare::{Comparison, counted},
     first_job::FirstJob,
+    pictures::Pictures,
     pipeline::HOPS,
 };
 use crate::failure::Failure;
@@ -21,6 +22,7 @@ pub(super) struct Report {
     /// What flash adds to one hop of the pipeline on one connection.
     pipeline_added_p50_ms_per_hop: f64,
     noop: Vec<Comparison>,
+    pictures: Pictures,
     first_job: FirstJob,
     aims: Vec<Aim>,
 }
@@ -59,6 +61,7 @@ impl Report {
         time: Duration,
         pipeline: Vec<Comparison>,
         noop: Vec<Comparison>,
+        pictures: Pictures,
         first_job: FirstJob,
     ) -> Self {
         let added = pipeline.first().map_or(f64::NAN, |one| one.added_p50_ms / HOPS);
@@ -75,6 +78,7 @@ impl Report {
             pipeline,
             pipeline_added_p50_ms_per_hop: added,
             noop,
+            pictures,
             first_job,
             aims,
         }
@@ -93,6 +97,17 @@ impl Report {
         let added = self.pipeline_added_p50_ms_per_hop;
         line(&mut text, format!("  added median latency per hop, 1 connection: {added:.3} ms ({HOPS} hops)"));
         comparisons(&mut text, "No-op: POST /v2/noop_worker/runsync", &self.noop);
+        let Pictures { bytes, base64 } = self.pictures;
+        line(&mut text, "\nPictures: 8 MB through three workers, 1 connection".to_owned());
+        line(
+            &mut text,
+            format!(
+                "  p50 {:.1} ms as bytes, {:.1} ms as base64: {:.1} times as fast",
+                bytes.p50_ms,
+                base64.p50_ms,
+                base64.p50_ms / bytes.p50_ms
+            ),
+        );
         let FirstJob { tries, median_ms, least_ms, most_ms } = self.first_job;
         line(&mut text, "\nFrom no worker to the first finished job".to_owned());
         line(

@@ -26,7 +26,9 @@ use super::{
     error::Refusal,
     input::check_input,
     limits::MAX_RUNSYNC_BYTES,
-    nesting, openai, proxy, queue_api,
+    nesting, openai,
+    proxy::{self, Callee},
+    queue_api,
     request_id::{RequestId, trace_parent},
     respond::job_response,
     state::GatewayState,
@@ -64,11 +66,12 @@ async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Resp
     match target {
         Target::Route { function, path } => {
             let function = release.function(function);
-            let stage = format!("{}/{}", function.worker, function.call_name());
-            proxy::to_worker_type(&release, &function.worker, &stage, id, &path, request).await
+            let name = function.call_name();
+            let callee = Callee { name: &name, takes_raw_body: function.raw_body };
+            proxy::to_worker_type(&release, &function.worker, Some(callee), id, &path, request).await
         }
         Target::Command { worker, path } | Target::Router { worker, path } => {
-            proxy::to_worker_type(&release, &worker, &worker, id, &path, request).await
+            proxy::to_worker_type(&release, &worker, None, id, &path, request).await
         }
         Target::OpenAi { path } => openai::answer(state, &release, None, id, &path, request).await,
         Target::RunSync { function } => {

@@ -128,7 +128,7 @@ async fn forward(
     let arrived = Arrived::read(&state.budget, body, models.max_body_bytes()).await?;
     let worker = models.find(&model_of(&arrived.body)?)?.name.clone();
     let request = Request::from_parts(head, Body::from(arrived.body.clone()));
-    proxy::to_worker_type(release, &worker, &worker, id, path, request).await
+    proxy::to_worker_type(release, &worker, None, id, path, request).await
 }
 
 /// The model that a body asks for.

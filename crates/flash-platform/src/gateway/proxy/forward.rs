@@ -79,6 +79,15 @@ static CLIENT: LazyLock<Client<HttpConnector, Lent>> = LazyLock::new(|| {
         .build(connector)
 });
 
+/// A function that answers a request.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Callee<'a> {
+    /// As in `flash call`.
+    pub name: &'a str,
+    /// Whether it takes the body as it is. Otherwise the body is JSON, which is checked on its way.
+    pub takes_raw_body: bool,
+}
+
 /// Sends a request to a worker of this type, as [`forward`].
 ///
 /// # Errors
@@ -86,21 +95,25 @@ static CLIENT: LazyLock<Client<HttpConnector, Lent>> = LazyLock::new(|| {
 pub(in super::super) async fn to_worker_type(
     release: &Release,
     worker_type: &str,
-    stage: &str,
+    callee: Option<Callee<'_>>,
     id: &str,
     path: &str,
     request: Request,
 ) -> Result<Response, Refusal> {
     match release.pool(worker_type).map(|pool| (pool, &pool.source)) {
         Some((pool, WorkSource::Balanced(balancer))) => {
-            forward(pool, balancer, stage, id, path, request).await
+            let stage = match callee {
+                Some(Callee { name, .. }) => format!("{worker_type}/{name}"),
+                None => worker_type.to_owned(),
+            };
+            forward(pool, balancer, &stage, callee, id, path, request).await
         }
         _ => Err(Refusal::not_found(format!("`{worker_type}` has no routes"))),
     }
 }
 
 /// Sends a request to the requested or the least loaded worker, and streams the answer back. Errors contain `stage`.
-/// Dropping the future frees the slot and closes the worker's connection.
+/// Dropping the future frees the slot and closes the worker's connection. `callee` is `None` for a program's own paths.
 ///
 /// # Errors
 /// 413 for a body over the limit, 503 without a worker, 400 and 404 for a requested worker that is not available, 502
@@ -109,12 +122,12 @@ async fn forward(
     pool: &Arc<Pool>,
     balancer: &Arc<Balancer>,
     stage: &str,
+    callee: Option<Callee<'_>>,
     request_id: &str,
     path: &str,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let function = stage.split_once('/').map(|(_, function)| function);
-    let route = Route { pool, balancer, request_id, path, function };
+    let route = Route { pool, balancer, request_id, path, callee };
     let mut line = Some(RequestLine::new(pool, request_id, &request));
     route.take(request, &mut line).await.map_err(|refusal| {
         if let Some(line) = &mut line {
@@ -130,11 +143,15 @@ struct Route<'a> {
     balancer: &'a Arc<Balancer>,
     request_id: &'a str,
     path: &'a str,
-    /// `None` for a program's own paths.
-    function: Option<&'a str>,
+    callee: Option<Callee<'a>>,
 }
 
 impl Route<'_> {
+    /// Whether the worker decodes the body as JSON.
+    fn reads_json(&self, headers: &HeaderMap) -> bool {
+        self.callee.is_some_and(|callee| !callee.takes_raw_body) && may_be_json(headers)
+    }
+
     /// `line` is taken when a worker answers.
     async fn take(&self, mut request: Request, line: &mut Option<RequestLine>) -> Result<Response, Refusal> {
         let max_bytes = self.pool.worker_type.max_body_bytes();
@@ -152,14 +169,14 @@ impl Route<'_> {
         let (mut head, body) = request.into_parts();
         // Extensions contain data of the client's connection, such as its upgrade.
         head.extensions.clear();
-        let nesting = (self.function.is_some() && may_be_json(&head.headers)).then(Nesting::default);
+        let nesting = self.reads_json(&head.headers).then(Nesting::default);
         let upload = Upload::new(body, max_bytes, nesting);
         let mut attempt = 1;
         loop {
             let slot = self.balancer.acquire(&choice, limit, self.request_id).await;
             let mut slot =
                 slot.map_err(|none| affinity::no_worker(&none, &choice, &self.pool.worker_type.name))?;
-            slot.cost_share.set_function(self.function);
+            slot.cost_share.set_function(self.callee.map(|callee| callee.name));
             if let Some(line) = line {
                 line.worker = Some(slot.worker.clone());
             }

@@ -16,4 +16,4 @@ mod limits;
 mod request_line;
 mod upgrade;
 
-pub(super) use forward::to_worker_type;
+pub(super) use forward::{Callee, to_worker_type};
