@@ -635,6 +635,7 @@ mod tests {
             docs: " The site.",
             resource,
             prefix,
+            models: &[],
             make: || unreachable!("never made here"),
             lifecycle: None,
         }))
