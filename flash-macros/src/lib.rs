@@ -77,7 +77,7 @@ use proc_macro::TokenStream;
 /// | `path` | the route, a string | none: takes jobs | with `method`; not on an `impl` |
 /// | `replay` | events that a streaming route keeps for a client that reconnects | none | 1 to 10000; with `method` and `path` |
 /// | `http` | nothing, or a prefix, a string | none: takes jobs | alone; not on an `impl` |
-/// | `openai` | the name of a model, a string, or a list | none | not with `http`; not on an `impl` |
+/// | `openai` | nothing for the name of `model`; the name of a model, a string; or a list | none: takes jobs | not with `http`; not on an `impl` |
 /// | `max_body_mib` | MiB of a body in each direction | 30 MB | 1 to 10240; for routes and routers |
 /// | `request_timeout` | seconds until an answer is complete, or between two parts of a stream | 330 | 1 to 604800; for routes and routers |
 ///

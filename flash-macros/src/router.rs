@@ -49,7 +49,7 @@ pub(crate) enum Serves {
     Rest,
     /// This path and those below it.
     Prefix(LitStr),
-    /// Those of OpenAI's API for the models with these names.
+    /// Those of OpenAI's API for the models with these names; if there are none, for the model of the worker type.
     Models(Vec<LitStr>),
 }
 
@@ -169,12 +169,13 @@ fn parse_returned(signature: &Signature, makes: Makes, errors: &Errors) -> Optio
 }
 
 impl Serves {
-    /// What `#[http]`, `#[http = "/chat"]` or `#[openai = "name"]` above a method says. `None` if it is malformed, which
+    /// What `#[http]`, `#[http = "/chat"]`, `#[openai]` or `#[openai = "name"]` above a method says. `None` if it is malformed, which
     /// is reported.
     pub(crate) fn marked(makes: Makes, attribute: &Attribute, errors: &Errors) -> Option<Self> {
         match (&attribute.meta, makes) {
             (Meta::NameValue(pair), _) => Self::parse(makes, &pair.value, errors),
             (Meta::Path(_), Makes::Router) => Some(Self::Rest),
+            (Meta::Path(_), Makes::Models) => Some(Self::Models(Vec::new())),
             (meta, Makes::Router) => {
                 let message = "write `#[http]`, or `#[http = \"/chat\"]` for the paths below `/chat`";
                 errors.at(meta.span(), message);
@@ -194,6 +195,9 @@ impl Serves {
                 Some(Self::Rest)
             }
             (Makes::Router, value) => parse_prefix(value, errors).map(Self::Prefix),
+            (Makes::Models, Expr::Lit(ExprLit { lit: Lit::Bool(flag), .. })) if flag.value => {
+                Some(Self::Models(Vec::new()))
+            }
             (Makes::Models, Expr::Array(list)) if !list.elems.is_empty() => {
                 let names = list.elems.iter().map(|name| parse_model(name, errors));
                 // All are looked at, so that each error is reported.

@@ -592,8 +592,8 @@ fn the_method_that_returns_models_is_registered_with_their_names() {
     );
     let expanded = expanded.to_string();
     for part in [
-        r#"models : & ["smollm2-135m" , "org/other"]"#,
-        r#"IsModels :: into_router (__flash_router , & ["smollm2-135m" , "org/other"]) ?"#,
+        r#"models : :: core :: option :: Option :: Some (& ["smollm2-135m" , "org/other"])"#,
+        r#"IsModels :: into_router (__flash_router , & __flash_models) ?"#,
     ] {
         assert!(expanded.contains(part), "{part} in {expanded}");
     }
@@ -605,7 +605,7 @@ fn models_have_their_own_rules() {
     let models = |args: TokenStream| messages(expand_remote(args, quote! { fn chat() -> Models { all() } }));
     assert_eq!(models(quote!(worker = "a", openai = "org/name:x")), Vec::<String>::new());
     assert_eq!(models(quote!(worker = "a", openai = ["b", "c"])), Vec::<String>::new());
-    one(models(quote!(worker = "a", openai)), "needs a value");
+    assert_eq!(models(quote!(worker = "a", openai)), Vec::<String>::new(), "it has the name of its `model`");
     one(models(quote!(worker = "a", openai = "a b")), "visible ASCII");
     one(models(quote!(worker = "a", openai = [])), "is a string");
     one(models(quote!(worker = "a", openai = "b", http)), "remove `http` or `openai`");

@@ -61,7 +61,7 @@ impl Registry {
         check_kinds(&functions, &mut errors);
         check_tasks(&functions, &configs, &mut errors);
         check_routers(&functions, &routers, &mut errors);
-        check_served(&routers, &mut errors);
+        check_served(&routers, &configs, &mut errors);
         check_limits(&functions, &routers, &configs, &mut errors);
         check_models(&functions, &routers, &configs, &mut errors);
         if errors.is_empty() { Ok(Self { functions, routers, configs }) } else { Err(errors) }
@@ -119,7 +119,7 @@ impl Registry {
             data_centers: config.data_centers.to_vec(),
             disk_gib: config.disk_gib,
             shm_mib: config.shm_mib,
-            http: self.router_of(worker).map(RouterFunction::entry),
+            http: self.router_of(worker).map(|router| router.entry(config.model)),
             max_body_mib: config.max_body_mib,
             request_timeout_seconds: config.request_timeout,
             model: config.model.map(ModelEntry::from),
@@ -475,10 +475,10 @@ fn check_routers(
                 first.call_name(),
                 first.place(),
             )));
-        } else if !router.models.is_empty() {
+        } else if router.models.is_some() {
             // Names, not paths, tell models apart.
         } else if let Some(first) =
-            earlier.iter().find(|first| first.models.is_empty() && first.prefix == router.prefix)
+            earlier.iter().find(|first| first.models.is_none() && first.prefix == router.prefix)
         {
             let paths = match router.prefix {
                 Some(prefix) => format!("the paths below `{prefix}` are"),
@@ -495,11 +495,25 @@ fn check_routers(
 }
 
 /// A model has one worker type, and the paths of OpenAI's API have no other router.
-fn check_served(routers: &[&'static RouterFunction], errors: &mut Vec<RegistryError>) {
-    let mut seen: BTreeMap<&str, &'static RouterFunction> = BTreeMap::new();
-    for router in routers.iter().copied() {
-        for &name in router.models {
-            if let Some(first) = seen.insert(name, router) {
+fn check_served(
+    routers: &[&'static RouterFunction],
+    configs: &BTreeMap<&'static str, ResourceConfig>,
+    errors: &mut Vec<RegistryError>,
+) {
+    let mut seen: BTreeMap<String, &'static RouterFunction> = BTreeMap::new();
+    for router in routers.iter().copied().filter(|router| router.models.is_some()) {
+        let names = router.served(configs.get(router.worker()).and_then(|config| config.model));
+        if names.is_empty() {
+            errors.push(RegistryError(format!(
+                "{}: `{}` serves a model without a name: add one, as in `openai = \"smollm2-135m\"`, or set `model = \
+                 \"org/name@revision\"` on worker type `{}`, whose name it has then",
+                router.place(),
+                router.call_name(),
+                router.worker(),
+            )));
+        }
+        for name in names {
+            if let Some(first) = seen.get(&name) {
                 errors.push(RegistryError(format!(
                     "the model `{name}` is served twice: by `{}` at {} and by `{}` at {}: give one of them another \
                      name",
@@ -508,7 +522,9 @@ fn check_served(routers: &[&'static RouterFunction], errors: &mut Vec<RegistryEr
                     router.call_name(),
                     router.place(),
                 )));
+                continue;
             }
+            seen.insert(name, router);
         }
     }
     let Some(models) = seen.values().next() else { return };
@@ -569,6 +585,55 @@ mod tests {
 
     const PING: Option<Route> = Some(Route { method: "GET", path: "/a/{id}" });
     const PING_BY_NAME: Option<Route> = Some(Route { method: "GET", path: "/a/{name}" });
+
+    /// A function that returns models, on a worker type of its own.
+    fn serving(
+        line: u32,
+        config: ResourceConfig,
+        models: Option<&'static [&'static str]>,
+    ) -> &'static RouterFunction {
+        Box::leak(Box::new(RouterFunction {
+            name: "chat",
+            owner: None,
+            file: "src/chat.rs",
+            line,
+            docs: "",
+            resource: Resource::Declared(config),
+            prefix: models.is_none().then_some("/v1/own"),
+            models,
+            make: |_| unreachable!("never run here"),
+            lifecycle: None,
+        }))
+    }
+
+    #[test]
+    fn a_served_model_has_one_worker_type_and_the_name_of_its_weights_if_it_says_no_other() {
+        const WEIGHTS: ResourceConfig =
+            ResourceConfig::new("weights").cpu(CpuInstance::Cpu3c_1_2).model("org/name@main", &[]);
+        let registry =
+            Registry::check(Vec::new(), vec![serving(1, WEIGHTS, Some(&[])), serving(2, CPU, Some(&["b"]))]);
+        let registry = registry.unwrap_or_else(|errors| panic!("{errors:?}"));
+        let manifest = registry.describe(App { name: "app".into(), version: "0".into() });
+        let models: Vec<_> = manifest.models().map(|(name, worker)| (name, worker.name.as_str())).collect();
+        assert_eq!(models, [("b", "cpu"), ("org/name", "weights")]);
+
+        let wrong = |routers| {
+            let errors = Registry::check(Vec::new(), routers).err().unwrap_or_default();
+            errors.into_iter().map(|error| error.0).collect::<Vec<_>>()
+        };
+        let twice = wrong(vec![serving(1, WEIGHTS, Some(&[])), serving(2, CPU, Some(&["org/name"]))]);
+        assert_eq!(
+            twice,
+            [
+                "the model `org/name` is served twice: by `chat` at src/chat.rs:1 and by `chat` at src/chat.rs:2: give one \
+              of them another name"
+            ]
+        );
+        let nameless = wrong(vec![serving(1, CPU, Some(&[]))]);
+        assert!(nameless.len() == 1 && nameless[0].contains("serves a model without a name"), "{nameless:?}");
+        let below = wrong(vec![serving(1, WEIGHTS, Some(&["a"])), serving(2, CPU, None)]);
+        assert!(below.len() == 1 && below[0].contains("the paths below `/v1` are served twice"), "{below:?}");
+    }
 
     #[test]
     fn equal_names_and_routes_are_reported_with_both_places() {

@@ -65,7 +65,8 @@ async fn a_request_goes_to_the_worker_type_of_its_model_and_what_the_manifest_kn
     }
 }
 
-#[tokio::test]
+// Two threads: the connection is closed while the test waits for an event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn text_streams_as_it_comes_and_a_client_that_leaves_stops_the_model() {
     let (app, client) = (app(), Client::new());
     let body =

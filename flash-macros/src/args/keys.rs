@@ -145,7 +145,7 @@ impl Key {
 
     /// Whether it may stand alone, which is as `= true`.
     pub(super) fn may_stand_alone(self) -> bool {
-        matches!(self, Self::Http)
+        matches!(self, Self::Http | Self::OpenAi)
     }
 
     /// Whether it is part of a worker type's configuration, other than its name.

@@ -1,7 +1,7 @@
 //! The registration of a function that makes a router. The function itself stays as it is written.
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{LitStr, ext::IdentExt as _, spanned::Spanned as _};
+use syn::{ext::IdentExt as _, spanned::Spanned as _};
 
 use super::converted;
 use crate::{
@@ -31,9 +31,13 @@ pub(super) fn registration(
         Serves::Prefix(prefix) => quote! { ::core::option::Option::Some(#prefix) },
         Serves::Rest | Serves::Models(_) => quote! { ::core::option::Option::None },
     };
-    let models: &[LitStr] = match serves {
-        Serves::Models(names) => names,
-        Serves::Rest | Serves::Prefix(_) => &[],
+    let models = match serves {
+        Serves::Models(names) => quote! { ::core::option::Option::Some(&[#(#names),*]) },
+        Serves::Rest | Serves::Prefix(_) => quote! { ::core::option::Option::None },
+    };
+    let names = match serves {
+        Serves::Models(_) => quote! { __flash_models },
+        Serves::Rest | Serves::Prefix(_) => quote! { _ },
     };
     let lifecycle = match owner {
         Some(owner) => {
@@ -57,8 +61,8 @@ pub(super) fn registration(
                     docs: ::core::concat!(#(#docs, "\n"),*),
                     resource: #resource,
                     prefix: #prefix,
-                    models: &[#(#models),*],
-                    make: || ::std::boxed::Box::pin(async { #make }),
+                    models: #models,
+                    make: |#names| ::std::boxed::Box::pin(async move { #make }),
                     lifecycle: #lifecycle,
                 };
                 &ROUTER
@@ -84,8 +88,8 @@ fn make(function: &RouterFunction, serves: &Serves, owner: Option<&ImplBlock>) -
     let call = if *is_async { quote!(#target.await) } else { target };
     let router = quote!(__flash_router);
     let into_router = match serves {
-        Serves::Models(names) => {
-            quote_spanned!(span=> ::flash_sdk::__private::IsModels::into_router(#router, &[#(#names),*])?)
+        Serves::Models(_) => {
+            quote_spanned!(span=> ::flash_sdk::__private::IsModels::into_router(#router, &__flash_models)?)
         }
         Serves::Rest | Serves::Prefix(_) => {
             quote_spanned!(span=> ::flash_sdk::__private::IsRouter::into_router(#router))

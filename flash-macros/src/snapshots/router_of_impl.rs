@@ -46,11 +46,12 @@ impl Chat {
     ::flash_sdk::__private::RouterFunction = ::flash_sdk::__private::RouterFunction {
     name : "routes", owner : ::core::option::Option::Some("Chat"), file :
     ::core::file!(), line : ::core::line!(), docs : ::core::concat!(), resource : < Chat
-    > ::__FLASH_RESOURCE, prefix : ::core::option::Option::None, models : & [], make : ||
-    ::std::boxed::Box::pin(async { let __flash_instance = < Chat > ::__flash_instance().
-    await ?; let __flash_router = ::flash_sdk::__private::blocking(move || { let
-    __flash_outcome = __flash_instance.routes(); ::flash_sdk::Result:: < _,
-    ::flash_sdk::Error > ::Ok(__flash_outcome) }). await ?;
+    > ::__FLASH_RESOURCE, prefix : ::core::option::Option::None, models :
+    ::core::option::Option::None, make : | _ | ::std::boxed::Box::pin(async move { let
+    __flash_instance = < Chat > ::__flash_instance(). await ?; let __flash_router =
+    ::flash_sdk::__private::blocking(move || { let __flash_outcome = __flash_instance
+    .routes(); ::flash_sdk::Result:: < _, ::flash_sdk::Error > ::Ok(__flash_outcome) }).
+    await ?;
     ::core::result::Result::Ok(::flash_sdk::__private::IsRouter::into_router(__flash_router))
     }), lifecycle : ::core::option::Option::Some(< Chat > ::__flash_lifecycle), }; &
     ROUTER })

@@ -1,7 +1,7 @@
 //! A function that makes the router of a worker type, as the macro describes it and registers it.
 use axum::Router;
 use flash_protocol::{
-    Result,
+    ModelEntry, ModelSource, Result,
     manifest::{HttpEntry, OPENAI_PREFIX},
 };
 use futures_util::future::BoxFuture;
@@ -25,10 +25,11 @@ pub struct RouterFunction {
     pub resource: Resource,
     /// The path that it owns, with everything below; `None` for all paths that nothing else takes.
     pub prefix: Option<&'static str>,
-    /// Names of models, if it answers OpenAI's API for them; otherwise none.
-    pub models: &'static [&'static str],
-    /// Makes the router, once per worker, before the worker takes requests.
-    pub make: fn() -> BoxFuture<'static, Result<Router>>,
+    /// For which models it answers OpenAI's API, if it does: by these names, or if there are none, by that of the worker
+    /// type's model.
+    pub models: Option<&'static [&'static str]>,
+    /// Makes the router, once per worker, before the worker takes requests. Gets the names of the models.
+    pub make: fn(Vec<String>) -> BoxFuture<'static, Result<Router>>,
     /// The life of the value, if it is a method.
     pub lifecycle: Option<fn() -> &'static Lifecycle>,
 }
@@ -66,13 +67,14 @@ pub trait IsModels {
     ///
     /// # Errors
     /// If they have other names.
-    fn into_router(self, names: &[&str]) -> Result<Router>;
+    fn into_router(self, names: &[String]) -> Result<Router>;
 }
 
 #[cfg(feature = "openai")]
 impl IsModels for flash_openai::Models {
-    fn into_router(self, names: &[&str]) -> Result<Router> {
-        Ok(self.router_for(names)?)
+    fn into_router(self, names: &[String]) -> Result<Router> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Ok(self.router_for(&names)?)
     }
 }
 
@@ -100,14 +102,23 @@ impl RouterFunction {
         format!("{}:{}", self.file, self.line)
     }
 
-    /// Its entry in the manifest.
-    pub(crate) fn entry(&self) -> HttpEntry {
+    /// The names of the models that it serves. `model` is that of its worker type.
+    pub(crate) fn served(&self, model: Option<ModelSource>) -> Vec<String> {
+        match self.models {
+            None => Vec::new(),
+            Some([]) => model.map(|model| ModelEntry::from(model).name().to_owned()).into_iter().collect(),
+            Some(names) => names.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    /// Its entry in the manifest. `model` is that of its worker type.
+    pub(crate) fn entry(&self, model: Option<ModelSource>) -> HttpEntry {
         HttpEntry {
             prefix: match self.models {
-                [] => self.prefix.map(str::to_owned),
-                _ => Some(OPENAI_PREFIX.to_owned()),
+                None => self.prefix.map(str::to_owned),
+                Some(_) => Some(OPENAI_PREFIX.to_owned()),
             },
-            models: self.models.iter().map(|&name| name.to_owned()).collect(),
+            models: self.served(model),
             function: self.call_name(),
             file: self.file.to_owned(),
             line: self.line,

@@ -87,7 +87,8 @@ impl Functions {
         let text = |error: Error| format!("{error:#}");
         self.lifecycles.init().await.map_err(text)?;
         if let Some(function) = self.router_function {
-            let router = initialised(function.stage(), (function.make)()).await.map_err(text)?;
+            let models = self.worker_type.http.as_ref().map(|http| http.models.clone()).unwrap_or_default();
+            let router = initialised(function.stage(), (function.make)(models)).await.map_err(text)?;
             // A worker is initialised once, so the first router stays.
             let _ = self.router.set(router);
         }

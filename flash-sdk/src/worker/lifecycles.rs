@@ -122,8 +122,8 @@ mod tests {
             docs: "",
             resource: Resource::Named("w"),
             prefix: None,
-            models: &[],
-            make: || unreachable!("never run here"),
+            models: None,
+            make: |_| unreachable!("never run here"),
             lifecycle: Some(lifecycle),
         }))
     }
