@@ -700,8 +700,8 @@ mod tests {
             docs: " The site.",
             resource,
             prefix,
-            models: &[],
-            make: || unreachable!("never made here"),
+            models: None,
+            make: |_| unreachable!("never made here"),
             lifecycle: None,
         }))
     }
