@@ -11,6 +11,7 @@ mod deploy;
 mod doctor;
 mod estimate;
 mod exit;
+mod models;
 mod output;
 mod project;
 mod watch;

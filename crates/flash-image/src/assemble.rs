@@ -37,6 +37,8 @@ pub struct ImageSpec {
     pub name: String,
     /// The top layer, and what the image starts.
     pub binary: Binary,
+    /// A layer each, below everything that changes with the app.
+    pub data: Vec<DataLayer>,
     /// Below `/app`.
     pub included: Vec<IncludedFile>,
     /// What is below the layers of the app.
@@ -49,6 +51,17 @@ pub struct ImageSpec {
     pub env: BTreeMap<String, String>,
     /// Added to those of the base image; the same name replaces its value.
     pub labels: BTreeMap<String, String>,
+}
+
+/// Files that images share as a layer of their own: the same files give the same layer in every image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataLayer {
+    /// What it is, for people.
+    pub name: String,
+    /// Where the files are in the image, without the leading slash.
+    pub directory: String,
+    /// Files on this machine, by their path below the directory.
+    pub files: BTreeMap<String, PathBuf>,
 }
 
 /// The app.
@@ -202,6 +215,15 @@ impl Assembler {
 
     fn layers(&mut self, spec: &ImageSpec) -> Result<Vec<Layer>, LayerError> {
         let mut layers = vec![self.layer_cache.layer(system_files()?, Effort::Code)?];
+        for data in &spec.data {
+            let mut tree = Tree::default();
+            for (path, source) in &data.files {
+                let content = Content::OnDisk(source.clone());
+                let node = Node::File { content, access: Access::Readable };
+                tree.add(&format!("{}/{path}", data.directory), node)?;
+            }
+            layers.push(self.layer_cache.layer(tree, Effort::Data)?);
+        }
         if !spec.included.is_empty() {
             let mut tree = Tree::default();
             for file in &spec.included {
@@ -337,7 +359,8 @@ fn env(spec: &ImageSpec, base: &[String]) -> Vec<String> {
 
 fn with_ours(spec: &ImageSpec, base: &[History]) -> Result<Vec<History>, OciSpecError> {
     let included = (!spec.included.is_empty()).then_some("included files");
-    let steps = [Some("certificates"), included, Some("binary")].into_iter().flatten();
+    let data = spec.data.iter().map(|data| data.name.as_str());
+    let steps = std::iter::once("certificates").chain(data).chain(included).chain(["binary"]);
     let ours = steps
         .map(|step| HistoryBuilder::default().created(EPOCH).created_by("flash build").comment(step).build());
     base.iter().cloned().map(Ok).chain(ours).collect()
@@ -351,6 +374,10 @@ fn parts(spec: &ImageSpec, base: Option<Part>) -> Result<Vec<Part>, LayerError> 
     let mut parts = vec![Part { name: format!("/{}", binary_path(spec)), bytes: size(&spec.binary.path)? }];
     for file in &spec.included {
         parts.push(Part { name: format!("/{APP}/{}", file.path), bytes: size(&file.source)? });
+    }
+    for data in &spec.data {
+        let bytes = data.files.values().map(|source| size(source)).sum::<Result<u64, _>>()?;
+        parts.push(Part { name: data.name.clone(), bytes });
     }
     parts.extend(base);
     parts.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));

@@ -23,7 +23,7 @@ mod tarball;
 mod verify;
 
 pub use archive::{ArchiveError, ArchivedImage, write_archive};
-pub use assemble::{AssembleError, Assembler, Base, Binary, Image, ImageSpec, Linkage};
+pub use assemble::{AssembleError, Assembler, Base, Binary, DataLayer, Image, ImageSpec, Linkage};
 pub use include::{IncludeError, Included, IncludedFile, LeftOut, included};
 pub use layer::Access;
 pub use layout::{BlobWriter, Layout, LayoutError};

@@ -65,6 +65,8 @@ pub(crate) struct Launch {
     pub endpoints: String,
     /// Worker types that are separate programs.
     pub commands: Arc<[CommandWorker]>,
+    /// The directory of the model, by worker type.
+    pub models: Arc<BTreeMap<String, PathBuf>>,
     /// Seconds that running work gets at the end.
     pub drain_seconds: u64,
     /// How often workers ping.
@@ -145,7 +147,10 @@ impl Launch {
             (variables::PORT, "0".to_owned()),
             (variables::PORT_HEALTH, "0".to_owned()),
         ];
-        let own = own.into_iter().chain(self.protocol(worker_type, id, key)).map(owned);
+        let model =
+            self.models.get(&worker_type.name).filter(|_| !matches!(self.artifact, Artifact::Images(_)));
+        let model = model.map(|directory| (variables::MODEL_DIR, directory.display().to_string()));
+        let own = own.into_iter().chain(model).chain(self.protocol(worker_type, id, key)).map(owned);
         // The platform's variables win over the project's.
         self.environment.iter().cloned().chain(own).collect()
     }

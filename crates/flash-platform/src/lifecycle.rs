@@ -95,7 +95,8 @@ impl Platform {
 
     /// Makes a release, without workers.
     fn release(&self, new: NewRelease) -> Arc<Release> {
-        let NewRelease { number, mut manifest, commands, artifact, directory, environment, prices } = new;
+        let NewRelease { number, mut manifest, commands, artifact, directory, environment, prices, models } =
+            new;
         for command in &commands {
             if manifest.worker(&command.worker_type.name).is_none() {
                 manifest.workers.push(command.worker_type.clone());
@@ -119,6 +120,7 @@ impl Platform {
             endpoints: launch::endpoint_map(&manifest, &self.worker_url()),
             platform: self.worker_url(),
             commands: commands.into(),
+            models: models.into(),
             drain_seconds: self.shared.context.drain_time.as_secs(),
             ping_interval: self.shared.context.supervision.ping_interval(),
         };

@@ -42,6 +42,8 @@ pub struct NewRelease {
     pub environment: Vec<(String, String)>,
     /// What hardware costs per second.
     pub prices: PriceList,
+    /// The directory of the model, by worker type, of workers that are processes. Images have theirs.
+    pub models: BTreeMap<String, PathBuf>,
 }
 
 /// See the module.

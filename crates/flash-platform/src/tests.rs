@@ -73,6 +73,7 @@ fn release(number: u64) -> NewRelease {
         directory: "/".into(),
         environment: Vec::new(),
         prices: PriceList::default(),
+        models: Default::default(),
     }
 }
 

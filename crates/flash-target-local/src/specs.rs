@@ -59,6 +59,7 @@ pub(super) fn spec_of(digest: String, commands: Vec<CommandSpec>) -> ReleaseSpec
         // As a platform is started with: another one would take its port while parallel tests look for one.
         runtime: RuntimeSettings::default(),
         cloud: Default::default(),
+        models: Default::default(),
     }
 }
 

@@ -76,6 +76,7 @@ pub(super) fn spec() -> ReleaseSpec {
         prices: BTreeMap::new(),
         runtime: RuntimeSettings::default(),
         cloud: CloudSettings::default(),
+        models: Default::default(),
     }
 }
 

@@ -31,8 +31,8 @@ pub use error::{Problem, TargetError};
 pub use flash_logs::{LogLevel, LogQuery, LogRecord, LogStream, SearchError, Selected, Tail, compile_search};
 pub use preflight::{EndpointChange, Finding, Preflight};
 pub use release::{
-    ArtifactSpec, BuildOrigin, CloudSettings, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord,
-    ReleaseSpec, ReleaseState, RuntimeSettings, Shipment, Step, live_before,
+    ArtifactSpec, BuildOrigin, CloudSettings, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ModelDelivery,
+    ModelSpec, ReleaseRecord, ReleaseSpec, ReleaseState, RuntimeSettings, Shipment, Step, live_before,
 };
 pub use scale::{ManualScale, ScaleChange};
 pub use schedule::{ScheduledFunction, ScheduledRun};

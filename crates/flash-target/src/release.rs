@@ -28,6 +28,53 @@ pub struct ReleaseSpec {
     /// Settings that only a cloud target uses.
     #[serde(default)]
     pub cloud: CloudSettings,
+    /// The models, by worker type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, ModelSpec>,
+}
+
+/// The model of a worker type in a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelSpec {
+    /// As the code names it.
+    pub reference: String,
+    /// The commit, of a model of the Hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// How workers get its files.
+    pub delivery: ModelDelivery,
+}
+
+/// How workers get the files of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ModelDelivery {
+    /// From a directory of this machine, which they share.
+    Directory {
+        /// An absolute path.
+        path: PathBuf,
+    },
+    /// As a layer of their image.
+    Layer,
+    /// From the network volume that is mounted.
+    Volume,
+}
+
+impl ModelSpec {
+    /// For people: `org/name@main at 0123456789ab, as a layer of the image`.
+    pub fn text(&self) -> String {
+        let commit = self.commit.as_ref().and_then(|commit| commit.get(..12));
+        let commit = commit.map_or_else(String::new, |commit| format!(" at {commit}"));
+        let way = match &self.delivery {
+            ModelDelivery::Directory { path } if self.commit.is_none() => {
+                format!(", from {}", path.display())
+            }
+            ModelDelivery::Directory { .. } => ", from this machine's cache".to_owned(),
+            ModelDelivery::Layer => ", as a layer of the image".to_owned(),
+            ModelDelivery::Volume => ", from the network volume".to_owned(),
+        };
+        format!("{}{commit}{way}", self.reference)
+    }
 }
 
 /// Where a release's workers run in a cloud: `[environments.NAME]` of `flash.toml`.

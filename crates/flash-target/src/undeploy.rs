@@ -15,6 +15,7 @@ impl ReleaseSpec {
         self.manifest.workers.retain(|own| own.name != worker);
         self.manifest.functions.retain(|function| function.worker != worker);
         self.commands.retain(|command| command.worker_type.name != worker);
+        self.models.remove(worker);
         if let ArtifactSpec::Images { images, .. } = &mut self.artifact {
             images.remove(worker);
         }

@@ -6,7 +6,11 @@
 //!   refs/main                        the commit that a branch or tag meant when it was last fetched
 //!   snapshots/COMMIT/config.json     a link to ../../blobs/HASH
 //! ```
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
 
 use flash_protocol::HubModel;
 
@@ -84,6 +88,20 @@ impl HubCache {
         }
         let commit = std::fs::read_to_string(self.reference(model)).ok()?;
         Some(commit.trim().to_owned()).filter(|commit| flash_protocol::is_commit(commit))
+    }
+
+    /// The commits of a repository that have files here.
+    ///
+    /// # Errors
+    /// When the directory is there and cannot be read.
+    pub fn commits(&self, model: &HubModel) -> io::Result<BTreeSet<String>> {
+        let entries = match std::fs::read_dir(self.repo(model).join("snapshots")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            entries => entries?,
+        };
+        let name =
+            |entry: io::Result<std::fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        entries.map(name).collect()
     }
 
     /// The model, if a file for each pattern is there. Which files the commit has altogether only the Hub and the

@@ -16,6 +16,6 @@ mod lock;
 mod patterns;
 
 pub use cache::{HubCache, Snapshot};
-pub use locate::{NotLocated, Place, locate};
+pub use locate::{NotLocated, Place, directory_of, locate};
 pub use lock::{LOCK_FILE, LockError, LockedFile, LockedModel, ModelLock};
 pub use patterns::{Patterns, files_below};

@@ -84,7 +84,7 @@ pub fn locate(model: &ModelEntry, place: &Place) -> Result<PathBuf, NotLocated> 
 
 /// The directory of a `path:` or `volume:` reference; `None` for a model of the Hub. A volume is where the provider
 /// mounts it, and on other machines a directory below `.flash/volumes` of the crate.
-pub(crate) fn directory_of(reference: &ModelReference, crate_directory: &Path) -> Option<PathBuf> {
+pub fn directory_of(reference: &ModelReference, crate_directory: &Path) -> Option<PathBuf> {
     match reference {
         ModelReference::Hub(_) => None,
         ModelReference::Path(directory) => Some(crate_directory.join(directory)),
@@ -125,7 +125,7 @@ fn in_cache(
     let missing = || NotLocated::NotFetched { model: model.reference.clone() };
     let cache = place.cache.as_ref().ok_or_else(missing)?;
     let lock = ModelLock::load(&place.crate_directory).ok().flatten();
-    let Some(locked) = lock.as_ref().and_then(|lock| lock.of(model)) else {
+    let Some(locked) = lock.and_then(|lock| lock.of(model)) else {
         return cache.find(hub, files).map(|found| found.directory).ok_or_else(missing);
     };
     let directory = cache.snapshot(hub, &locked.commit);

@@ -145,10 +145,19 @@ impl ModelLock {
         Ok(true)
     }
 
-    /// What is locked for this model, if the patterns are the same too.
-    pub fn of(&self, model: &ModelEntry) -> Option<&LockedModel> {
-        let locked = self.models.get(&model.reference)?;
-        locked.has_patterns(&Patterns::new(&model.files)).then_some(locked)
+    /// What is locked for this model: only the files that it needs. `None` if the lock has none, or was made for
+    /// other patterns.
+    pub fn of(&self, model: &ModelEntry) -> Option<LockedModel> {
+        let LockedModel { commit, patterns, files } = self.models.get(&model.reference)?;
+        let is_locked = |pattern: &String| patterns.contains(pattern);
+        let covers = match model.files.is_empty() {
+            true => patterns.is_empty(),
+            false => patterns.is_empty() || model.files.iter().all(is_locked),
+        };
+        let needed = Patterns::new(&model.files);
+        let files = files.iter().filter(|(name, _)| needed.matches(name));
+        let files = files.map(|(name, file)| (name.clone(), file.clone())).collect();
+        covers.then(|| LockedModel { commit: commit.clone(), patterns: model.files.clone(), files })
     }
 }
 
@@ -201,12 +210,18 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_of_other_patterns_is_none_of_this_model() {
+    fn a_lock_has_what_a_model_needs_of_its_files_and_nothing_for_other_patterns() {
         let entry = |reference: &str, file: &str| ModelEntry {
             reference: reference.into(),
             files: vec![file.into()],
         };
         assert!(lock().of(&entry("org/name", "*.bin")).is_some());
+        let mut wide = lock();
+        let model = wide.models.get_mut("org/name").unwrap();
+        model.patterns.push("*.json".to_owned());
+        model.files.insert("config.json".to_owned(), LockedFile { size: 1, sha256: String::new() });
+        let of_one: Vec<String> = wide.of(&entry("org/name", "*.json")).unwrap().files.into_keys().collect();
+        assert_eq!(of_one, ["config.json"]);
         assert!(lock().of(&entry("org/name", "*.gguf")).is_none());
         assert!(lock().of(&entry("org/other", "*.bin")).is_none());
     }

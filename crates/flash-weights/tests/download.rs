@@ -16,7 +16,8 @@ use flash_test_support::{
 use flash_weights::{
     HubCache, LockedModel, Patterns,
     download::{
-        Damage, DownloadError, Hub, HubSettings, Pulled, Request, RetryPolicy, Token, prune, pull, verify,
+        Damage, DownloadError, Hub, HubSettings, Pulled, Request, RetryPolicy, Token, discard, prune, pull,
+        verify,
     },
 };
 use tempfile::TempDir;
@@ -256,12 +257,18 @@ async fn verify_names_what_is_damaged_and_prune_removes_what_nothing_needs() {
         [("config.json".to_owned(), Damage::Missing), ("model.safetensors".to_owned(), Damage::Different)];
     assert_eq!(damaged().await, expected);
 
+    discard(&cache, &model, COMMIT, "model.safetensors").unwrap();
+    discard(&cache, &model, COMMIT, "config.json").unwrap();
+    assert!(!blob.exists());
+    let again =
+        setup.pull_as(&setup.client(|_| {}), "org/tiny@v1", &NEEDED, Some(&pulled.locked)).await.unwrap();
+    assert_eq!((again.fetched, damaged().await), (100_000, Vec::new()));
+
     let keep = BTreeSet::from([COMMIT.to_owned()]);
     let unfinished = setup.repo().join("blobs/abc.incomplete");
     fs::write(&unfinished, "ab").unwrap();
     let would = prune(&cache, &model, &keep, true).unwrap();
-    // The unfinished file, and the content of the config, whose link is gone.
-    assert_eq!((would.blobs, would.bytes, would.commits.len()), (2, 4, 0));
+    assert_eq!((would.blobs, would.bytes, would.commits.len()), (1, 2, 0));
     assert!(unfinished.exists());
     assert_eq!(prune(&cache, &model, &keep, false).unwrap(), would);
     assert!(!unfinished.exists() && blob.exists());

@@ -6,10 +6,10 @@ use std::{
 };
 
 use flash_image::{
-    AssembleError, Assembler, Base, Binary, Image, ImageSpec, IncludeError, Included, Layout, LayoutError,
-    LeftOut, Linkage, included,
+    AssembleError, Assembler, Base, Binary, DataLayer, Image, ImageSpec, IncludeError, Included, Layout,
+    LayoutError, LeftOut, Linkage, included,
 };
-use flash_protocol::manifest::Manifest;
+use flash_protocol::{manifest::Manifest, variables};
 use oci_spec::image::{Arch, Os, PlatformBuilder};
 
 use super::{
@@ -37,6 +37,8 @@ pub(super) struct ImageSources {
     pub user: String,
     pub max_size_mb: u64,
     pub profile: String,
+    /// The layers of models, by worker type.
+    pub models: BTreeMap<String, DataLayer>,
 }
 
 /// The images of a build.
@@ -108,11 +110,12 @@ impl ImageSources {
                     Linking::Dynamic => Linkage::Dynamic,
                 },
             },
+            data: self.models.get(&planned.worker).cloned().into_iter().collect(),
             included: files.files.clone(),
             base,
             platform: self.platform.of_image(),
             user: self.user.clone(),
-            env: BTreeMap::new(),
+            env: self.models.get(&planned.worker).map(model_variable).into_iter().collect(),
             labels,
         }
     }
@@ -157,6 +160,11 @@ impl ImageSources {
             reference: None,
         }
     }
+}
+
+/// Tells the worker where its model is.
+fn model_variable(model: &DataLayer) -> (String, String) {
+    (variables::MODEL_DIR.to_owned(), format!("/{}", model.directory))
 }
 
 impl Platform {

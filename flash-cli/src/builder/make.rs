@@ -1,7 +1,7 @@
 //! The last steps of a build: assemble, verify, record.
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
-use flash_image::{Image, Layout, LayoutError, Verifier};
+use flash_image::{DataLayer, Image, Layout, LayoutError, Verifier};
 use flash_text::error_chain;
 use oci_spec::image::Descriptor;
 use serde::Serialize;
@@ -47,6 +47,7 @@ impl Build<'_> {
         let layout = Layout::create(&self.directory.images())
             .map_err(|error| Failure::of(FailureCode::Failed, &error))?;
         self.check_bases(&layout).await?;
+        self.check_models().await?;
         let compiled = self.compile_all().await?;
         if self.request.sources == Sources::Committed {
             // A file may have been saved while cargo was running.
@@ -54,7 +55,8 @@ impl Build<'_> {
         }
         let mut seconds = StepSeconds { compile: started.elapsed().as_secs_f64(), ..StepSeconds::default() };
         let bases = self.bases(&compiled.plan, &layout).await?;
-        let assembled = self.assemble(&compiled, bases.clone(), &layout, &mut seconds).await?;
+        let models = self.models(&compiled.manifest).await?;
+        let assembled = self.assemble(&compiled, bases.clone(), models, &layout, &mut seconds).await?;
         self.verify(&assembled.images, &layout, &mut seconds).await?;
         self.check_needs(&compiled.plan, &assembled.images, &layout).await?;
         let mut record =
@@ -72,6 +74,7 @@ impl Build<'_> {
         &self,
         compiled: &Compiled,
         bases: Bases,
+        models: BTreeMap<String, DataLayer>,
         layout: &Layout,
         seconds: &mut StepSeconds,
     ) -> Result<Assembled, Failure> {
@@ -86,6 +89,7 @@ impl Build<'_> {
             user: self.config.build.user.clone(),
             max_size_mb: self.config.build.max_size_mb,
             profile: self.request.profile.clone(),
+            models,
         };
         let (plan, into) = (compiled.plan.clone(), layout.clone());
         let count = counted(plan.images.len(), "image");

@@ -13,6 +13,7 @@ mod git;
 mod images;
 mod make;
 mod materials;
+mod models;
 mod names;
 mod needs;
 mod plan;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use super::{
     build, call, catalog,
     command::{Command, Context, Unread},
-    cost, deploy, doctor, key, login, logs, run, scale, schedule, secret, service, status, undeploy,
+    cost, deploy, doctor, key, login, logs, models, run, scale, schedule, secret, service, status, undeploy,
 };
 use crate::exit::{Code, Failure};
 
@@ -63,6 +63,7 @@ commands! {
     Logs(logs::LogsArguments),
     Call(call::CallArguments),
     Cost(cost::CostArguments),
+    Models(models::ModelsArguments),
     Key(key::KeyArguments),
     Secret(secret::SecretArguments),
     Login(login::LoginArguments),

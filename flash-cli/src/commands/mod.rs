@@ -17,6 +17,7 @@ mod endpoint_table;
 mod key;
 mod login;
 mod logs;
+mod models;
 mod run;
 mod running;
 mod scale;

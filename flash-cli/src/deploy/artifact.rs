@@ -145,6 +145,7 @@ fn spec(
         prices: config.own_prices.clone(),
         runtime: runtime(config, environment),
         cloud: environment.cloud.clone(),
+        models: BTreeMap::new(),
     }
 }
 

@@ -104,5 +104,6 @@ pub(super) fn spec() -> ReleaseSpec {
             webhook_networks: Vec::new(),
         },
         cloud: Default::default(),
+        models: Default::default(),
     }
 }

@@ -7,7 +7,7 @@ use flash_protocol::{
         ArgumentSource, EndpointKind, FunctionEntry, FunctionSettings, Manifest, ScalerEntry, WorkerType,
     },
 };
-use flash_target::{CloudSettings, CommandSpec, ReleaseSpec, RuntimeSettings};
+use flash_target::{CloudSettings, CommandSpec, ModelSpec, ReleaseSpec, RuntimeSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -60,6 +60,7 @@ pub(crate) enum Subject {
     Variable,
     Secret,
     Price,
+    Model,
     Setting,
 }
 
@@ -79,6 +80,9 @@ impl Plan {
         let unpriced = BTreeMap::new();
         let prices = live.map_or(&unpriced, |live| &live.prices);
         list.values(Subject::Price, prices, &next.prices, |price| format!("${price} per second"));
+        let without = BTreeMap::new();
+        let models = live.map_or(&without, |live| &live.models);
+        list.values(Subject::Model, models, &next.models, ModelSpec::text);
         // The settings of a first release are not listed.
         if let Some(live) = live {
             list.settings(&live.runtime, &next.runtime);
@@ -126,6 +130,7 @@ impl Subject {
             Self::Variable => "variable",
             Self::Secret => "secret",
             Self::Price => "price",
+            Self::Model => "model",
             Self::Setting => "setting",
         }
     }

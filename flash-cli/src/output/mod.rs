@@ -20,4 +20,4 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use format::Format;
 pub(crate) use mark::{ChangeMark, FindingMark};
 pub(crate) use printer::Output;
-pub(crate) use progress::Progress;
+pub(crate) use progress::{Progress, size};

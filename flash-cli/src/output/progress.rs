@@ -1,7 +1,7 @@
 //! Progress bars.
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 /// A progress bar on stderr; nothing if stderr is not a terminal. Removed when dropped.
 pub(crate) struct Progress(ProgressBar);
@@ -41,6 +41,11 @@ impl Progress {
     pub(crate) fn set_total(&self, total: u64) {
         self.0.set_length(total);
     }
+}
+
+/// A number of bytes, for people: `12.30 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
 }
 
 impl Drop for Progress {

@@ -26,6 +26,7 @@ mod load_balancing;
 mod metering;
 mod mixed_workers;
 mod openai;
+mod models;
 mod printed;
 mod project;
 mod queue_api;

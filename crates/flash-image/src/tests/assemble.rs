@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use oci_spec::image::{
     Config, ConfigBuilder, HistoryBuilder, ImageConfigurationBuilder, ImageManifestBuilder, MediaType,
@@ -6,7 +6,10 @@ use oci_spec::image::{
 };
 
 use super::{
-    super::layer::{Content, Effort, Node, Tree},
+    super::{
+        DataLayer,
+        layer::{Content, Effort, Node, Tree},
+    },
     *,
 };
 
@@ -83,6 +86,31 @@ fn worker_types_share_what_is_the_same() {
     assert_ne!(classify.config, resize.config);
     // Three layers, and a config and a manifest for each.
     assert_eq!(project.blobs(), 7);
+}
+
+#[test]
+fn a_model_is_a_layer_of_its_own_that_all_worker_types_share_and_a_code_change_leaves_alone() {
+    let project = Project::new();
+    project.write("cache/weights.bin", "many bytes");
+    let data = DataLayer {
+        name: "model org/name@v1".to_owned(),
+        directory: "models/org--name/0123".to_owned(),
+        files: BTreeMap::from([("onnx/weights.bin".to_owned(), project.path("cache/weights.bin"))]),
+    };
+    let with = |worker: &str| ImageSpec { data: vec![data.clone()], ..project.spec(worker) };
+    let mut assembler = Assembler::new(&project.layout);
+    let one = assembler.assemble(&with("classify")).unwrap();
+    let other = assembler.assemble(&ImageSpec { included: Vec::new(), ..with("resize") }).unwrap();
+    assert_eq!(one.layers[1], other.layers[1]);
+    project.write("binary", "the app with a change");
+    let after = project.assemble(&with("classify"));
+    assert_eq!((one.layers.len(), &one.layers[..3]), (4, &after.layers[..3]));
+    let blob = project.layout.read(&one.layers[1].descriptor).unwrap();
+    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(blob.as_slice()));
+    let names: Vec<String> =
+        tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
+    assert_eq!(names.last().unwrap(), "models/org--name/0123/onnx/weights.bin");
+    assert!(one.parts.contains(&Part { name: "model org/name@v1".to_owned(), bytes: 10 }));
 }
 
 #[test]

@@ -52,6 +52,7 @@ impl Project {
         ImageSpec {
             name: worker.to_owned(),
             binary: Binary { path: self.path("binary"), name: "app".to_owned(), linkage: Linkage::Static },
+            data: Vec::new(),
             included: included(self.directory.path(), &["models/**".to_owned()], "app").unwrap().files,
             base: Base::Scratch,
             platform: platform(Arch::Amd64),

@@ -1,9 +1,9 @@
 //! Releases as stored, and what the platform needs to run one.
-use std::sync::Arc;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use flash_platform::{Artifact, NewRelease, Platform};
 use flash_protocol::{CommandWorker, catalogue::PriceList};
-use flash_target::{ArtifactSpec, CommandSpec, Problem, ReleaseSpec, TargetError};
+use flash_target::{ArtifactSpec, CommandSpec, ModelDelivery, ModelSpec, Problem, ReleaseSpec, TargetError};
 use flash_text::error_chain;
 
 use super::{blocking::blocking, host::Host, running::Running, secrets};
@@ -92,9 +92,19 @@ pub(super) async fn prepare(
             directory,
             environment: spec.variables.clone().into_iter().chain(secrets).collect(),
             prices,
+            models: directories(&spec.models),
         })
     })
     .await
+}
+
+/// The directories of models that lie on this machine.
+fn directories(models: &BTreeMap<String, ModelSpec>) -> BTreeMap<String, PathBuf> {
+    let directory = |(worker, model): (&String, &ModelSpec)| match &model.delivery {
+        ModelDelivery::Directory { path } => Some((worker.clone(), path.clone())),
+        ModelDelivery::Layer | ModelDelivery::Volume => None,
+    };
+    models.iter().filter_map(directory).collect()
 }
 
 /// In the platform's form.

@@ -30,6 +30,7 @@ fn spec() -> ReleaseSpec {
         prices: Default::default(),
         runtime: RuntimeSettings::default(),
         cloud: Default::default(),
+        models: Default::default(),
     }
 }
 

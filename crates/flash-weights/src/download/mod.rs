@@ -20,4 +20,4 @@ pub use hub::{Hub, HubSettings, Token};
 pub use prune::{Pruned, prune};
 pub use pull::{Progress, Pulled, Request, pull};
 pub use retry::RetryPolicy;
-pub use verify::{Damage, verify};
+pub use verify::{Damage, discard, verify};

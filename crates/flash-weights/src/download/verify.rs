@@ -1,5 +1,5 @@
 //! Whether what is there is what is locked.
-use std::io;
+use std::{fs, io};
 
 use flash_protocol::HubModel;
 
@@ -42,4 +42,23 @@ pub async fn verify(
         progress(done);
     }
     Ok(damaged)
+}
+
+/// Removes a file of a commit, with its content, so that the next pull fetches it again.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn discard(cache: &HubCache, model: &HubModel, commit: &str, file: &str) -> Result<(), DownloadError> {
+    let link = cache.snapshot(model, commit).join(file);
+    let content = fs::canonicalize(&link);
+    let is_own = content.as_ref().is_ok_and(|content| {
+        fs::canonicalize(cache.repo(model).join("blobs")).is_ok_and(|blobs| content.starts_with(blobs))
+    });
+    for path in content.ok().filter(|_| is_own).into_iter().chain([link]) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(DownloadError::io(&path))?,
+        }
+    }
+    Ok(())
 }

@@ -19,6 +19,7 @@ use crate::{
     },
     deploy::{Plan, SavedPlan, SavedPlanError, unbuilt_release},
     exit::{Code, Failure, FailureCode},
+    models::{LockPolicy, ModelPlace, deployed, fetch},
     output::Output,
     project::{Config, CudaPolicy, EnvironmentSettings, LastManifest, Package},
 };
@@ -134,10 +135,18 @@ async fn look_ahead(
     let last = LastManifest::load(&package.directory);
     let workers = last.iter().flat_map(|last| &last.manifest.workers);
     let workers: Vec<String> = workers.map(|worker| worker.name.clone()).collect();
+    let last_is_current = match &last {
+        Some(last) => last.is_current(package).await,
+        None => false,
+    };
+    if last_is_current && let Some(last) = &last {
+        let place = ModelPlace::open(&package.directory, &[])?;
+        deployed(&last.manifest, &place, scope.target.kind(), &settings.cloud.network_volumes)?;
+    }
     let mut problems = problems_ahead(scope.target.kind(), settings, &workers).await?;
     if scope.target.kind() != TargetKind::Local
+        && last_is_current
         && let Some(last) = last
-        && last.is_current(package).await
     {
         let spec = unbuilt_release(&last.manifest, config, settings)?;
         // Warnings and changes are reported with the plan.
@@ -208,6 +217,9 @@ async fn carry_out(arguments: SendArguments, output: &Output) -> Result<Code, Fa
     let (secrets, profile) = (environment.secrets.clone(), &options.release_profile);
     let mut shipment = artifact.shipment(&package, &config, settings, secrets, profile).await?;
     shipment.notes.clone_from(&options.release_notes);
+    let mut place = ModelPlace::open(&package.directory, &[])?;
+    let (manifest, volumes) = (&shipment.spec.manifest, &settings.cloud.network_volumes);
+    shipment.spec.models = deployed(manifest, &place, scope.target.kind(), volumes)?;
     let base = environment.live.as_ref().map(|live| live.number);
     let live = match base {
         Some(number) => Some(scope.target.spec(&scope.id, Some(number)).await?),
@@ -238,6 +250,10 @@ async fn carry_out(arguments: SendArguments, output: &Output) -> Result<Code, Fa
         }
     }
     sending.confirm(&options)?;
+    if sending.scope.target.kind() == TargetKind::Local {
+        // Before a worker starts, and so not at its cost.
+        fetch(&shipment.spec.manifest, &mut place, LockPolicy::Demand, output).await?;
+    }
     artifact.push(settings, output).await?;
     sending.send(shipment).await?;
     drop(artifact);

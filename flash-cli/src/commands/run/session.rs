@@ -1,6 +1,6 @@
 //! One `flash run`: builds a version of the app, serves it, reloads on changes, stops on signals.
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -24,6 +24,7 @@ use crate::{
     commands::{changes, endpoint_table::endpoints, running},
     deploy::Plan,
     exit::{Failure, FailureCode},
+    models::{Fetched, LockPolicy, ModelPlace, fetch},
     output::{Endpoint, Output},
     project::{self, Build, Config, LackingWorker, LastManifest, Package, SourceState},
     watch::{Scope, SourceWatcher},
@@ -75,6 +76,8 @@ struct Version {
     manifest: Manifest,
     artifact: Artifact,
     settings: Settings,
+    /// The directory of the model, by worker type.
+    models: BTreeMap<String, PathBuf>,
 }
 
 /// What callers know of the app, and how it is called.
@@ -258,7 +261,8 @@ impl Session {
                 let version = images.version(&config, &settings, versions.directory(), &self.output).await?;
                 Ok(version.map(|(manifest, images)| {
                     let artifact = Artifact::Images(Arc::new(images));
-                    Version { manifest, artifact, settings }
+                    // An image has the files, as a layer.
+                    Version { manifest, artifact, settings, models: BTreeMap::new() }
                 }))
             }
         }
@@ -289,7 +293,16 @@ impl Session {
         match project::describe(&program, &self.package.directory, &[], &config).await {
             Ok(manifest) => {
                 LastManifest::keep(&self.package.directory, sources, &manifest);
-                Ok(Some(Version { manifest, artifact: Artifact::Binary(program), settings }))
+                match self.models(&manifest).await {
+                    Ok(models) => {
+                        Ok(Some(Version { manifest, artifact: Artifact::Binary(program), settings, models }))
+                    }
+                    // The same binary may run once its models are here.
+                    Err(failure) => {
+                        versions.forget_latest();
+                        Err(failure)
+                    }
+                }
             }
             Err(error) => {
                 // The version is unusable: the same binary must be examined again.
@@ -297,6 +310,21 @@ impl Session {
                 Err(error.into())
             }
         }
+    }
+
+    /// Fetches the models that are not here, before any worker starts.
+    async fn models(&self, manifest: &Manifest) -> Result<BTreeMap<String, PathBuf>, Failure> {
+        let directory = &self.package.directory;
+        let mut place = ModelPlace::open(directory, &project::load_dotenv(directory)?)?;
+        let (written, models) = fetch(manifest, &mut place, LockPolicy::Extend, &self.output).await?;
+        if written {
+            self.output.status("Locked", &format!("{}: check it into git", place.lock_path().display()));
+        }
+        let of_workers = |fetched: Fetched| {
+            let directory = fetched.directory;
+            fetched.model.workers.into_keys().map(move |worker| (worker, directory.clone()))
+        };
+        Ok(models.into_iter().flat_map(of_workers).collect())
     }
 
     /// Warns of programs that worker types lack on this machine: of each worker type once, until that changes.
@@ -327,11 +355,11 @@ impl Session {
     }
 
     async fn deploy(&self, platform: &Platform, version: Version) -> Result<(), Failure> {
-        let Version { manifest, artifact, settings: Settings { environment, prices, commands, .. } } =
-            version;
+        let Version { manifest, artifact, settings, models } = version;
+        let Settings { environment, prices, commands, .. } = settings;
         let directory = self.package.directory.clone();
         let release =
-            NewRelease { number: None, manifest, commands, artifact, directory, environment, prices };
+            NewRelease { number: None, manifest, commands, artifact, directory, environment, prices, models };
         platform.deploy(release, |_| ()).await.map_err(|error| Failure::of(FailureCode::Failed, &error))
     }
 

@@ -71,6 +71,7 @@ impl Bench {
             endpoints: String::new(),
             platform: String::new(),
             commands: Vec::new().into(),
+            models: Default::default(),
             drain_seconds: 0,
             ping_interval: std::time::Duration::from_secs(1),
         };
