@@ -124,6 +124,8 @@ async fn a_model_lies_in_the_hubs_layout_and_a_second_pull_uses_no_network() {
     let again = setup.pull_as(&hub, "org/tiny@v1", &NEEDED, Some(&pulled.locked)).await.unwrap();
     assert_eq!((again.fetched, &again.locked), (0, &pulled.locked));
     assert_eq!(setup.hub.requests().len(), before);
+    let unlocked = setup.pull_as(&hub, "org/tiny@v1", &NEEDED, None).await.unwrap();
+    assert_eq!((unlocked.fetched, &unlocked.locked), (0, &pulled.locked));
 }
 
 #[tokio::test]

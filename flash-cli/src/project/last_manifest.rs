@@ -10,6 +10,7 @@ use std::{
 };
 
 use flash_protocol::manifest::Manifest;
+use flash_weights::LOCK_FILE;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use walkdir::{DirEntry, WalkDir};
@@ -20,7 +21,7 @@ use super::Package;
 const MAX_FILES: usize = 50_000;
 const FILE: &str = "manifest.json";
 /// Files that Flash writes, or reads at each start: they do not change the app's contents.
-const NOT_SOURCES: [&str; 2] = ["flash.toml", ".env"];
+const NOT_SOURCES: [&str; 3] = ["flash.toml", ".env", LOCK_FILE];
 
 /// The sources of a crate at one moment: names, lengths and times of files. Contents are not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,9 +19,9 @@ use super::{
     listing::{self, RemoteFile},
 };
 use crate::{
-    cache::HubCache,
+    cache::{HubCache, Snapshot},
     lock::{LockedFile, LockedModel},
-    patterns::Patterns,
+    patterns::{Patterns, files_below},
 };
 
 /// How many files are fetched at once.
@@ -58,7 +58,8 @@ pub struct Pulled {
     pub fetched: u64,
 }
 
-/// Fetches what is missing of a model. If everything that is locked is there, the network is not used.
+/// Fetches what is missing of a model. If everything that is locked is there, the network is not used. Offline, a model
+/// that is not locked is taken as it is in the cache.
 ///
 /// # Errors
 /// Why it could not be fetched, or that the Hub has something else than what is locked. What has arrived is kept.
@@ -74,7 +75,9 @@ pub async fn pull(
         return Ok(there);
     }
     if hub.offline {
-        return Err(DownloadError::Offline { model: model.to_string() });
+        let there = cache.find(model, patterns).filter(|_| locked.is_none());
+        let there = there.ok_or_else(|| DownloadError::Offline { model: model.to_string() })?;
+        return adopt(there, patterns).await;
     }
     let revision = locked.map_or(&model.revision, |locked| &locked.commit).clone();
     let asked = HubModel { repo: model.repo.clone(), revision };
@@ -110,6 +113,19 @@ fn whole(cache: &HubCache, model: &HubModel, locked: &LockedModel) -> Option<Pul
     };
     let is_whole = !locked.files.is_empty() && locked.files.iter().all(is_there);
     is_whole.then(|| Pulled { directory, locked: locked.clone(), fetched: 0 })
+}
+
+/// A model that somebody else has fetched, as it is.
+async fn adopt(there: Snapshot, patterns: &Patterns) -> Result<Pulled, DownloadError> {
+    let Snapshot { commit, directory } = there;
+    let names = files_below(&directory).map_err(DownloadError::io(&directory))?;
+    let mut files = BTreeMap::new();
+    for name in names.into_iter().filter(|name| patterns.matches(name)) {
+        let content = read(&directory.join(&name)).await?;
+        files.insert(name, LockedFile { size: content.size, sha256: content.sha256 });
+    }
+    let patterns = patterns.texts().map(str::to_owned).collect();
+    Ok(Pulled { directory, locked: LockedModel { commit, patterns, files }, fetched: 0 })
 }
 
 /// A commit never changes, so a list that differs from the lock is not of this commit, or the lock is not.

@@ -1,17 +1,11 @@
-//! The arguments of `flash models`, and the app whose models are meant.
+//! The arguments of `flash models`.
 use clap::{Args, Subcommand};
-use flash_protocol::manifest::Manifest;
 
 use super::{list, prune, pull, verify};
 use crate::{
-    commands::{
-        command::{Command, Context},
-        scope::DirectoryArguments,
-    },
+    commands::command::{Command, Context},
     exit::{Code, Failure},
-    models::ModelPlace,
-    output::{Format, Output},
-    project::{self, Build, Config, LastManifest, Package, SourceState},
+    output::Format,
 };
 
 /// Fetch, list, verify and remove the weights of the app's models.
@@ -64,29 +58,4 @@ impl Command for ModelsArguments {
             }
         })
     }
-}
-
-/// The app's manifest, as of its last build if nothing has changed since, and where its models are.
-///
-/// # Errors
-/// When there is no crate, or it cannot be built.
-pub(super) async fn app(
-    directory: &DirectoryArguments,
-    output: &Output,
-) -> Result<(Manifest, ModelPlace), Failure> {
-    let package = Package::find(directory.path())?;
-    let place = ModelPlace::open(&package.directory, &project::load_dotenv(&package.directory)?)?;
-    if let Some(last) = LastManifest::load(&package.directory)
-        && last.is_current(&package).await
-    {
-        return Ok((last.manifest, place));
-    }
-    let config = Config::load(&package.directory)?;
-    let sources = SourceState::of(&package).await;
-    project::print_first_build(&package, None, "dev", output);
-    let how = Build { features: config.features.clone(), ..Build::default() };
-    let built = project::build(&package, &how).await?;
-    let manifest = project::describe(&built.program, &package.directory, &[], &config).await?;
-    LastManifest::keep(&package.directory, sources, &manifest);
-    Ok((manifest, place))
 }

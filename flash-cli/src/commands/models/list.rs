@@ -5,7 +5,7 @@ use flash_weights::{LockedModel, Place, locate};
 use serde::Serialize;
 use serde_json::json;
 
-use super::command::app;
+use super::app::app;
 use crate::{
     commands::scope::DirectoryArguments,
     exit::{Code, Failure, FailureCode},

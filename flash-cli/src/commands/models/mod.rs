@@ -1,4 +1,5 @@
 //! `flash models`: fetching, listing, verifying and removing the weights of an app's models.
+mod app;
 mod command;
 mod list;
 mod prune;

@@ -6,7 +6,7 @@ use flash_protocol::{HubModel, ModelReference};
 use flash_weights::download::{Pruned, prune};
 use serde_json::{Value, json};
 
-use super::command::app;
+use super::app::app;
 use crate::{
     commands::scope::DirectoryArguments,
     exit::{Code, Failure, FailureCode},

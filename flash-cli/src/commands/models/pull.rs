@@ -2,7 +2,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::command::app;
+use super::app::app;
 use crate::{
     commands::scope::DirectoryArguments,
     exit::{Code, Failure},
