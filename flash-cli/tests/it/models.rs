@@ -190,8 +190,9 @@ impl Reader {
         assert_eq!(finished.code, Some(0), "flash {arguments:?}: {finished:#?}");
         finished
     };
+    let sending = app.sending(&[]);
     succeeds(&["deploy", "new", "production"]);
-    let refused = flash(&["deploy", "send", "production", "--yes"]);
+    let refused = flash(&sending);
     assert_eq!(refused.code, Some(2), "{refused:#?}");
     for part in
         ["there is no flash.models.lock", "`org/tiny@v1`", "worker type `reader`", "flash models pull"]
@@ -201,7 +202,7 @@ impl Reader {
     succeeds(&["models", "pull"]);
     // As on another machine: the lock is there, and the files are not.
     fs::remove_dir_all(cache.path().join("models--org--tiny")).unwrap();
-    let sent = succeeds(&["deploy", "send", "production", "--yes"]);
+    let sent = succeeds(&sending);
     let text = format!("{}{}", sent.stdout, sent.stderr);
     assert!(text.contains("org/tiny@v1 at 0123456789ab, from this machine's cache"), "{text}");
     let called = succeeds(&["call", "production", "read"]);
@@ -209,7 +210,7 @@ impl Reader {
 
     let locked = fs::read_to_string(&lock).unwrap();
     fs::write(&lock, locked.replace("org/tiny@v1", "org/tiny@v2")).unwrap();
-    let refused = flash(&["deploy", "send", "production", "--yes"]);
+    let refused = flash(&sending);
     assert!(
         refused.stderr.contains("`org/tiny@v1` of worker type `reader` is not in flash.models.lock"),
         "{refused:#?}"
