@@ -78,6 +78,8 @@ pub(crate) struct Balancer {
 
 #[derive(Default)]
 struct Inner {
+    /// How many requests a worker gets before another one gets any: its batch, which is cheapest when it is full.
+    fill: Option<usize>,
     backends: HashMap<WorkerId, Backend>,
     /// Starting workers; requests for one of them may wait for it.
     coming: HashSet<WorkerId>,
@@ -274,9 +276,10 @@ impl Inner {
             WorkerChoice::Any | WorkerChoice::Prefer(_) => {
                 let free = self.backends.iter().filter(|(_, backend)| backend.has_room());
                 // Among equals, the last used one, so that others can become idle.
-                let least =
-                    free.min_by_key(|(_, backend)| (backend.requests.len(), Reverse(backend.idle_since)));
-                least.map(|(worker, _)| worker.clone())
+                let next = free.min_by_key(|(_, backend)| {
+                    (place(backend.requests.len(), self.fill), Reverse(backend.idle_since))
+                });
+                next.map(|(worker, _)| worker.clone())
             }
         }
     }
@@ -314,7 +317,23 @@ impl Inner {
     }
 }
 
+/// Where a worker with this many requests stands in the order in which workers get the next one: the least loaded first.
+/// With batches, the one whose batch is the fullest and has room, then the least loaded.
+fn place(requests: usize, fill: Option<usize>) -> (bool, usize) {
+    match fill {
+        Some(fill) if requests < fill => (false, fill - requests),
+        Some(_) => (true, requests),
+        None => (false, requests),
+    }
+}
+
 impl Balancer {
+    /// Without workers. With `fill`, each worker gets that many requests before another one gets any.
+    pub(crate) fn new(fill: Option<usize>) -> Arc<Self> {
+        let inner = Inner { fill, ..Inner::default() };
+        Arc::new(Self { inner: Mutex::new(inner), changed: Notify::new() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }

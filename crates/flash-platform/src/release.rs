@@ -75,7 +75,9 @@ impl Release {
             meter.tally().name(own.map(|function| (function.call_name(), shown(function))));
             let on_end = on_end(worker, context.log.clone(), &meter);
             let retries = retries_of(&manifest, worker);
-            let pool = Pool::new(worker.clone(), retries, number, launch.clone(), context, meter, on_end);
+            let batch = batch_of(&manifest, worker);
+            let pool =
+                Pool::new(worker.clone(), retries, batch, number, launch.clone(), context, meter, on_end);
             (worker.name.clone(), pool)
         };
         Self {
@@ -153,6 +155,12 @@ impl Release {
 fn retries_of(manifest: &Manifest, worker: &WorkerType) -> Arc<BTreeMap<String, Retries>> {
     let own = manifest.functions_of(&worker.name);
     Arc::new(own.filter_map(|function| Some((function.call_name(), function.settings.retries?))).collect())
+}
+
+/// The largest batch of a worker type's functions.
+fn batch_of(manifest: &Manifest, worker: &WorkerType) -> Option<usize> {
+    let own = manifest.functions_of(&worker.name);
+    own.filter_map(|function| Some(function.settings.batch?.max as usize)).max()
 }
 
 /// How a function is displayed: as code calls it, or `METHOD /path` for a route.

@@ -21,6 +21,7 @@ pub mod catalogue;
 mod command_worker;
 pub mod credentials;
 mod error;
+pub mod exit_code;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 pub mod manifest;

@@ -63,6 +63,8 @@ pub const RUNPOD_GPU_TYPE_ID: &str = "RUNPOD_GPU_TYPE_ID";
 pub const RUNPOD_LOG_LEVEL: &str = "RUNPOD_LOG_LEVEL";
 /// Async threads of a worker (default: one per core). Tokio's own variable.
 pub const THREADS: &str = "TOKIO_WORKER_THREADS";
+/// Threads of model libraries: those that compute with rayon, and candle's own. Each reads its variable at its first use.
+pub const MODEL_THREADS: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 /// Port of a load-balanced worker (default 80). With 0, it takes a free port and reports it to the platform.
 pub const PORT: &str = "PORT";
 /// Port that answers `/ping` (default: that of [`PORT`]).

@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use flash_protocol::{
-    manifest::{EndpointKind, ScalerEntry, WorkerType},
+    manifest::{ComputeEntry, EndpointKind, ScalerEntry, WorkerType},
     variables,
 };
 use flash_target::{ArtifactSpec, CommandSpec, EnvironmentId, Finding, ReleaseSpec};
@@ -211,6 +211,14 @@ fn variables(
     if let Some(command) = command {
         all.extend(command.environment.clone());
     }
+    if let ComputeEntry::Cpu { instances } = &worker.compute
+        && let Some(vcpus) =
+            instances.iter().filter(|own| pools::can_be_made(**own)).map(|own| own.vcpus()).min()
+    {
+        for name in std::iter::once(variables::THREADS).chain(variables::MODEL_THREADS) {
+            all.entry(name.to_owned()).or_insert_with(|| vcpus.to_string());
+        }
+    }
     all.entry(INIT_TIMEOUT.to_owned()).or_insert_with(|| start_timeout(worker).to_string());
     all.entry(variables::RUNPOD_API_KEY.to_owned()).or_insert_with(|| KEY_PLACEHOLDER.to_owned());
     let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
@@ -231,7 +239,7 @@ fn variables(
 
 #[cfg(test)]
 mod tests {
-    use flash_protocol::{CpuInstance, manifest::ComputeEntry};
+    use flash_protocol::CpuInstance;
     use serde_json::{Value, json};
 
     use super::*;

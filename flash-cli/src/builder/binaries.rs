@@ -31,7 +31,8 @@ impl<'a> Build<'a> {
     ///
     /// # Errors
     /// When a step fails.
-    pub(crate) async fn binaries(self) -> Result<Binaries<'a>, Failure> {
+    pub(crate) async fn binaries(mut self) -> Result<Binaries<'a>, Failure> {
+        self.own_cpu = processor_of_this_machine();
         let compiled = self.compile_all().await?;
         let program = |variant| {
             let built: Option<&crate::project::BuiltApp> = compiled.binaries.get(variant);
@@ -61,6 +62,24 @@ impl<'a> Build<'a> {
         let by_path: BTreeMap<String, IncludedFile> = files.map(|file| (file.path.clone(), file)).collect();
         Ok(by_path.into_values().collect())
     }
+}
+
+/// The processor that processes on this machine may expect, if it lacks what binaries expect by default.
+fn processor_of_this_machine() -> Option<String> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        let is_recent = has!("avx2")
+            && has!("bmi1")
+            && has!("bmi2")
+            && has!("f16c")
+            && has!("fma")
+            && has!("lzcnt")
+            && has!("movbe");
+        (!is_recent).then(|| "x86-64".to_owned())
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
 }
 
 fn all_included(

@@ -40,7 +40,7 @@ pub(crate) enum Cuda {
 pub(crate) struct Variant {
     pub target: Target,
     pub features: BTreeSet<String>,
-    /// rustc's default if not set.
+    /// The target's default if not set.
     pub target_cpu: Option<String>,
     /// What its kernels are compiled for; `None` for a binary without GPU code.
     pub capabilities: Option<BTreeSet<ComputeCapability>>,
@@ -119,6 +119,8 @@ pub(crate) enum PlanError {
 
 /// The settings that affect a plan.
 pub(crate) struct Inputs<'a> {
+    /// The processor of binaries for which the project names none; `None` for the target's default.
+    pub own_cpu: Option<&'a str>,
     pub manifest: &'a Manifest,
     /// Worker types of `flash.toml` that are programs.
     pub commands: &'a [String],
@@ -161,7 +163,10 @@ impl Inputs<'_> {
 
     fn variant(&self, worker: &WorkerType) -> Variant {
         let own = self.settings.worker(&worker.name);
-        let target_cpu = own.target_cpu.or_else(|| self.settings.target_cpu.clone());
+        let target_cpu = own
+            .target_cpu
+            .or_else(|| self.settings.target_cpu.clone())
+            .or_else(|| self.own_cpu.map(str::to_owned));
         let mut features: BTreeSet<String> = self.features.iter().cloned().collect();
         match (hardware_of(worker), self.cuda) {
             (Hardware::Gpu, Cuda::With(target)) => {
@@ -267,6 +272,7 @@ mod tests {
         let config = Config::parse(settings, std::path::Path::new("flash.toml")).unwrap();
         let target = target(Linking::StaticGlibc);
         let inputs = Inputs {
+            own_cpu: None,
             manifest: &manifest(),
             commands: &["script".to_owned()],
             settings: &config.build,

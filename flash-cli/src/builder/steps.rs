@@ -48,6 +48,8 @@ pub(crate) struct Build<'a> {
     pub(super) platform: Platform,
     pub(super) git: Option<Commit>,
     pub(super) directory: BuildDirectory,
+    /// The processor of binaries for which the project names none; `None` for the target's default.
+    pub(super) own_cpu: Option<String>,
     /// Held as long as this value lives.
     _lock: File,
 }
@@ -77,8 +79,18 @@ impl<'a> Build<'a> {
         directory.sweep();
         // Checked once the lock is held: waiting for it can take as long as a build.
         let git = commit(package, request.sources, output).await?;
-        let build =
-            Self { request, package, config, output, toolchain, platform, git, directory, _lock: lock };
+        let build = Self {
+            request,
+            package,
+            config,
+            output,
+            toolchain,
+            platform,
+            git,
+            directory,
+            own_cpu: None,
+            _lock: lock,
+        };
         build.check_included().await?;
         build.check_names().await?;
         Ok(build)
@@ -92,7 +104,7 @@ impl<'a> Build<'a> {
     fn first_variant(&self) -> Result<Variant, Failure> {
         let platform = Platform::of_this_machine().unwrap_or(self.platform);
         let target_cpu = match platform == self.platform {
-            true => self.config.build.target_cpu.clone(),
+            true => self.config.build.target_cpu.clone().or_else(|| self.own_cpu.clone()),
             // The setting is for the other machine.
             false => None,
         };
@@ -139,10 +151,12 @@ impl<'a> Build<'a> {
             let started = Instant::now();
             let place = &self.package.directory;
             let manifest = match project::describe(&built.program, place, &[], self.config).await {
-                Err(DescribeError::OtherProcessor(_)) if first.target_cpu.is_some() => {
+                Err(DescribeError::OtherProcessor(_))
+                    if first.target_cpu.as_deref() != Some(first.target.oldest_cpu()) =>
+                {
                     self.output
                         .status("Compiling", "again, for this machine: it cannot run the images' binary");
-                    first.target_cpu = None;
+                    first.target_cpu = Some(first.target.oldest_cpu().to_owned());
                     continue;
                 }
                 described => described?,
@@ -239,8 +253,15 @@ impl<'a> Build<'a> {
         let (commands, features) = (self.commands(), self.features());
         let target = self.target(self.platform)?;
         let settings = &self.config.build;
-        let inputs =
-            Inputs { manifest, commands: &commands, settings, features: &features, target: &target, cuda };
+        let inputs = Inputs {
+            manifest,
+            own_cpu: self.own_cpu.as_deref(),
+            commands: &commands,
+            settings,
+            features: &features,
+            target: &target,
+            cuda,
+        };
         Ok(inputs.plan(&self.request.selection)?)
     }
 

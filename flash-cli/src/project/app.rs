@@ -13,6 +13,7 @@ use cargo_metadata::{Message, PackageId};
 use flash_image::registry::REGISTRY_VARIABLES;
 use flash_process::parent_death::{self, OnParentDeath};
 use flash_protocol::{
+    exit_code,
     manifest::{MANIFEST_VERSION, Manifest},
     variables,
 };
@@ -199,7 +200,9 @@ async fn ask(
         .await
         .map_err(|_| DescribeError::Late(program.to_owned()))?
         .map_err(|source| DescribeError::Start { program: program.to_owned(), source })?;
-    if output.status.signal() == Some(Signal::SIGILL as i32) {
+    let cannot_run = output.status.signal() == Some(Signal::SIGILL as i32)
+        || output.status.code() == Some(exit_code::OTHER_PROCESSOR);
+    if cannot_run {
         return Err(DescribeError::OtherProcessor(program.to_owned()));
     }
     if let (Some(signal), []) = (output.status.signal(), output.stderr.trim_ascii()) {

@@ -13,7 +13,7 @@ use super::{
     http,
     job::Functions,
     lifecycles::Lifecycles,
-    log, queue,
+    log, processor, queue,
     settings::{Settings, WorkSource},
     shutdown::Shutdown,
 };
@@ -98,6 +98,18 @@ impl Role {
 
 /// The whole life of an app binary.
 pub fn main<F, Fut, R>(app: AppInfo, user_main: F) -> ExitCode
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = R>,
+    R: IntoExit,
+{
+    // Before anything that the compiler may have made of the processor's newest instructions.
+    processor::check();
+    run(app, user_main)
+}
+
+#[inline(never)]
+fn run<F, Fut, R>(app: AppInfo, user_main: F) -> ExitCode
 where
     F: FnOnce() -> Fut,
     Fut: Future<Output = R>,

@@ -54,6 +54,18 @@ fn waits(balancer: &Arc<Balancer>, choice: WorkerChoice) -> Asking {
 }
 
 #[tokio::test]
+async fn a_worker_with_batches_is_filled_before_the_next_one_gets_any() {
+    let balancer = Balancer::new(Some(2));
+    for worker in ["a", "b"] {
+        balancer.attach(&worker.into(), address(1), 4, Account::free(), None);
+    }
+    let slots: Vec<Slot> = (0..8).map(|_| slot(&balancer, WorkerChoice::Any)).collect();
+    let first: Vec<bool> = slots.iter().map(|own| own.worker == slots[0].worker).collect();
+    assert_eq!(first[..4], [true, true, false, false], "a batch, then the other worker's");
+    assert_eq!(first.iter().filter(|is_first| **is_first).count(), 4, "then the next batches gather");
+}
+
+#[tokio::test]
 async fn the_least_loaded_worker_is_chosen_and_a_full_one_never() {
     let balancer = balancer(&[("a", 1), ("b", 2)]);
     let slots = [(); 3].map(|()| slot(&balancer, WorkerChoice::Any));

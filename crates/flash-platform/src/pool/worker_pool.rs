@@ -92,10 +92,12 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Creates a pool without workers; [`run`](super::run) starts it. `retries` are those of its functions.
+    /// Creates a pool without workers; [`run`](super::run) starts it. `retries` are those of its functions, and
+    /// `batch` is the size of their largest batch.
     pub(crate) fn new(
         worker_type: WorkerType,
         retries: Arc<BTreeMap<String, Retries>>,
+        batch: Option<usize>,
         release: u64,
         launch: Launch,
         context: &PoolContext,
@@ -106,6 +108,7 @@ impl Pool {
             execution_timeout: Duration::from_secs(worker_type.execution_timeout_seconds.into()),
             stop_grace: context.supervision.stop_grace / 2,
             retries,
+            batch,
             lifetime: worker_type.lifetime,
             ttl: ttl(&worker_type),
             ..Limits::default()
@@ -115,7 +118,7 @@ impl Pool {
                 let queue = Queue::new(&worker_type.name, release, limits, &context.queues, on_end);
                 WorkSource::Queue(Arc::new(queue))
             }
-            EndpointKind::LoadBalanced => WorkSource::Balanced(Arc::default()),
+            EndpointKind::LoadBalanced => WorkSource::Balanced(Balancer::new(batch)),
         };
         let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, closing, .. } =
             context.clone();

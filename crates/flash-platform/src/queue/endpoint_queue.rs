@@ -357,8 +357,17 @@ impl Inner {
         ended
     }
 
-    /// Gives waiting jobs to free slots, starting with the worker used last.
+    /// Gives waiting jobs to free slots, starting with the worker used last. Workers with batches get one batch each
+    /// before they get the next.
     pub(super) fn dispatch(&mut self, settings: &QueueSettings) {
+        if let Some(batch) = settings.limits.batch {
+            self.dispatch_up_to(batch, settings);
+        }
+        self.dispatch_up_to(usize::MAX, settings);
+    }
+
+    /// The same, until each worker has this many.
+    fn dispatch_up_to(&mut self, most: usize, settings: &QueueSettings) {
         let now = settings.clock.now();
         let mut place = self.free.len();
         while self.jobs.has_waiting() && place > 0 {
@@ -369,7 +378,8 @@ impl Inner {
                 self.free.remove(place);
                 continue;
             };
-            let (wanted, mut occupancy) = (consumer.wanted(), consumer.occupancy());
+            let wanted = consumer.wanted().min(most.saturating_sub(consumer.busy()));
+            let mut occupancy = consumer.occupancy();
             let mut taken = Vec::with_capacity(1);
             while taken.len() < wanted
                 && let Some(job) = self.jobs.lease_next(&worker, occupancy, now)

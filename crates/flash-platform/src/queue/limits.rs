@@ -16,6 +16,8 @@ pub(crate) struct Limits {
     pub max_attempts: u32,
     /// How often a function runs again after a retryable error, by its name; none for a function that is not here.
     pub retries: Arc<BTreeMap<String, Retries>>,
+    /// How many jobs a worker gets before another one gets any: its batch, which is cheapest when it is full.
+    pub batch: Option<usize>,
     /// How many jobs a worker takes.
     pub lifetime: Lifetime,
     /// For how long the result of `run` is kept.
@@ -41,6 +43,7 @@ impl Default for Limits {
             ttl: 24 * HOUR,
             max_attempts: 3,
             retries: Arc::default(),
+            batch: None,
             lifetime: Lifetime::ManyJobs,
             keep_async: HOUR / 2,
             keep_sync: HOUR / 60,

@@ -66,6 +66,11 @@ impl fmt::Display for Cause {
         match (self.0.code(), self.0.signal()) {
             (Some(code), _) => write!(f, "exit code {code}"),
             (None, Some(signal)) => match Signal::try_from(signal) {
+                // It is not the app's mistake, and nothing it printed says so.
+                Ok(Signal::SIGILL) => f.write_str(
+                    "killed by SIGILL: it uses instructions that this machine's processor does not have; set a lower \
+                     `target_cpu` under `[build]` in flash.toml, such as \"x86-64\"",
+                ),
                 Ok(signal) => write!(f, "killed by {signal}"),
                 Err(_) => write!(f, "killed by signal {signal}"),
             },

@@ -59,7 +59,7 @@ struct Shared {
     /// What `flash` itself may see.
     visible_gpus: Option<String>,
     /// Whether the user has set the async threads for everything.
-    are_threads_set: bool,
+    threads_set: Vec<(String, String)>,
     say: LogNotice,
     said_no_group: AtomicBool,
     said_open: AtomicBool,
@@ -107,7 +107,7 @@ impl Isolation {
             lifeline,
             gpus: OnceCell::new(),
             visible_gpus: std::env::var(gpu::VISIBLE).ok(),
-            are_threads_set: std::env::var_os(variables::THREADS).is_some(),
+            threads_set: threads_set(),
             say,
             said_no_group: AtomicBool::new(false),
             said_open: AtomicBool::new(false),
@@ -159,12 +159,19 @@ impl Isolation {
         self.shared.cgroups.get_or_init(detect).as_ref()
     }
 
-    /// Async threads for a worker; `None` for its own default.
-    fn threads(&self, worker_type: &WorkerType) -> Option<(String, String)> {
-        let are_ours = self.limiting != LimitScope::None && !self.shared.are_threads_set;
-        // More threads than CPU time only take turns.
-        let vcpus = vcpus(&worker_type.compute).filter(|_| are_ours)?;
-        Some((variables::THREADS.to_owned(), vcpus.to_string()))
+    /// How many threads a worker makes, for its functions and for each model library that has a variable for that. Those
+    /// that `flash` itself was started with are not here. Empty for the worker's own defaults.
+    fn threads(&self, worker_type: &WorkerType) -> Vec<(String, String)> {
+        let vcpus = vcpus(&worker_type.compute).filter(|_| self.limiting != LimitScope::None);
+        let Some(vcpus) = vcpus else { return Vec::new() };
+        // More threads than CPU time, or than cores, only take turns.
+        let cores = std::thread::available_parallelism()
+            .map_or(u32::MAX, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
+        let set = &self.shared.threads_set;
+        thread_variables()
+            .filter(|name| !set.iter().any(|(known, _)| known == name))
+            .map(|name| (name.to_owned(), thread_count(name, vcpus, cores).to_string()))
+            .collect()
     }
 
     /// The resources of a worker of this type that is a container. Its engine enforces them.
@@ -174,11 +181,10 @@ impl Isolation {
             ComputeEntry::Cpu { .. } => None,
         };
         let Limits { vcpus, memory_gb, processes } = limits(&worker_type.compute);
-        // A process inherits it; a container only has what is passed.
-        let set =
-            std::env::var(variables::THREADS).ok().map(|threads| (variables::THREADS.to_owned(), threads));
+        // A process inherits what is set; a container only has what is passed.
+        let set = self.shared.threads_set.iter().cloned();
         ContainerAllocation {
-            environment: self.threads(worker_type).or(set).into_iter().collect(),
+            environment: self.threads(worker_type).into_iter().chain(set).collect(),
             resources: (self.limiting != LimitScope::None).then_some(Resources {
                 vcpus,
                 memory_gb,
@@ -192,7 +198,7 @@ impl Isolation {
 
     /// A place for a worker of this type.
     pub(crate) async fn for_process(&self, worker_type: &WorkerType, worker: &str) -> ProcessAllocation {
-        let mut environment: Vec<_> = self.threads(worker_type).into_iter().collect();
+        let mut environment = self.threads(worker_type);
         let gpus = match &worker_type.compute {
             ComputeEntry::Gpu { count, .. } => self.lease(&worker_type.name, *count).await,
             ComputeEntry::Cpu { .. } => {
@@ -276,6 +282,22 @@ pub async fn detect_capabilities() -> MachineCapabilities {
     MachineCapabilities { missing_limits: detected.missing, has_driver: gpu::has_driver(), gpus }
 }
 
+/// The variables for numbers of threads.
+fn thread_variables() -> impl Iterator<Item = &'static str> {
+    std::iter::once(variables::THREADS).chain(variables::MODEL_THREADS)
+}
+
+/// Those that this process was started with.
+fn threads_set() -> Vec<(String, String)> {
+    thread_variables().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
+}
+
+/// Async threads are one per vCPU, because a machine with more work than cores still answers. Threads that compute are
+/// no more than there are cores.
+fn thread_count(variable: &str, vcpus: u32, cores: u32) -> u32 {
+    if variable == variables::THREADS { vcpus } else { vcpus.min(cores) }
+}
+
 /// Virtual CPUs of a CPU worker: those of the instance of first choice, which it is also priced by.
 fn vcpus(compute: &ComputeEntry) -> Option<u32> {
     limits(compute).vcpus
@@ -340,9 +362,20 @@ mod tests {
         assert!(place.group.is_none() && threads(place).is_none() && said.lock().is_empty());
         if std::env::var_os(variables::THREADS).is_none() {
             let (on, _) = isolation(LimitScope::All);
-            let threads = threads(on.for_process(&cpu, "w-1").await);
+            let place = on.for_process(&cpu, "w-1").await;
+            for name in variables::MODEL_THREADS.iter().filter(|name| std::env::var_os(name).is_none()) {
+                assert!(place.environment.iter().any(|(known, _)| known == name), "{name}");
+            }
+            let threads = threads(place);
             assert_eq!(threads.map(|(_, count)| count).as_deref(), Some("4"));
         }
+    }
+
+    #[test]
+    fn threads_that_compute_are_no_more_than_vcpus_and_cores() {
+        let [rayon, candle] = variables::MODEL_THREADS;
+        assert_eq!([thread_count(rayon, 8, 4), thread_count(candle, 2, 4)], [4, 2]);
+        assert_eq!(thread_count(variables::THREADS, 8, 4), 8);
     }
 
     #[tokio::test]

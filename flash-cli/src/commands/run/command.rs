@@ -1,5 +1,5 @@
 //! The arguments of `flash run`, and the session that they start.
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::Args;
 use flash_containers::{Kind, Wanted};
@@ -159,10 +159,19 @@ async fn origin(
     }
     let features = config.features.iter().chain(&arguments.features).cloned().collect();
     Ok(Origin::Crate(Build {
-        arguments: arguments.release.then(|| "--release".into()).into_iter().collect(),
+        arguments: if arguments.release { release_arguments(config) } else { Vec::new() },
         features,
         environment: Vec::new(),
     }))
+}
+
+/// Cargo's arguments for optimised code. It runs here only, so it may use all that this processor has.
+fn release_arguments(config: &Config) -> Vec<OsString> {
+    let cpu = config.build.target_cpu.as_deref().unwrap_or("native");
+    let flags = toml::Value::from(vec![format!("-Ctarget-cpu={cpu}")]);
+    // Cargo appends this to the flags of the user's own configuration. Where that has flags for a target, or `RUSTFLAGS`
+    // is set, cargo takes those alone.
+    ["--release".into(), "--config".into(), format!("build.rustflags={flags}").into()].into()
 }
 
 fn supervision(config: &Config) -> Supervision {

@@ -8,6 +8,24 @@ use flash_protocol::wire::{
 use super::*;
 
 #[tokio::test]
+async fn a_worker_with_batches_is_filled_before_the_next_one_gets_any() {
+    let bench = Bench::with(Limits { batch: Some(2), ..Limits::default() });
+    let workers = ["a", "b"].map(|id| FakeWorker::attach(&bench, id, 4));
+    let jobs: Vec<JobId> = (0..6).map(|at| bench.run(&at.to_string())).collect();
+    let on = |jobs: &[JobId]| {
+        workers.each_ref().map(|worker| {
+            let held = bench.jobs_on(&worker.id);
+            jobs.iter().filter(|job| held.iter().any(|(own, _)| own == *job)).count()
+        })
+    };
+    let mut batches = [on(&jobs[..2]), on(&jobs[2..4])];
+    batches.sort_unstable();
+    assert_eq!(batches, [[0, 2], [2, 0]], "a batch for each");
+    let rest = on(&jobs[4..]);
+    assert!(rest == [0, 2] || rest == [2, 0], "then the next batch gathers on one of them: {rest:?}");
+}
+
+#[tokio::test]
 async fn a_job_waits_for_a_worker_and_ends_with_its_result() {
     let queue = queue();
     let id = queue.run("1");
