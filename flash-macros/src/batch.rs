@@ -40,6 +40,8 @@ pub(crate) struct Limits {
     pub(crate) budget: Option<u64>,
     pub(crate) padded: bool,
     pub(crate) wait_ms: u32,
+    /// Whether items have a cost of their own.
+    pub(crate) weighed: bool,
 }
 
 /// The method that makes an item from a caller's arguments.
@@ -108,7 +110,13 @@ pub(crate) fn parse(
     if errors.count() > known {
         return None;
     }
-    let limits = Limits { max: max?, budget, padded: padded.is_some(), wait_ms: wait_ms.unwrap_or(0) };
+    let limits = Limits {
+        max: max?,
+        budget,
+        padded: padded.is_some(),
+        wait_ms: wait_ms.unwrap_or(0),
+        weighed: cost.is_some(),
+    };
     let prepare = prepared.map(|(prepare, _)| prepare);
     Some((Batch { item, is_async: signature.asyncness.is_some(), limits, cost, prepare }, seen))
 }

@@ -10,16 +10,18 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
 
 use flash_protocol::{
-    Error, ErrorKind, Result,
+    BatchRun, Error, ErrorKind, Result,
     wire::{
         RawJson,
         envelope::Envelope,
+        exchange::BatchedJob,
         identity::{RequestId, TraceParent},
     },
 };
@@ -54,6 +56,9 @@ struct Inner {
     /// What answers calls instead of functions; only in a test.
     substitutes: Option<Arc<Substitutes>>,
     last_event_id: Option<String>,
+    batch_sink: Option<BatchSink>,
+    /// What the call was in its last batch, and its share of that time.
+    batch: Mutex<Option<(BatchRun, Duration)>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -70,6 +75,9 @@ impl std::fmt::Debug for Inner {
 /// Sends progress updates to the platform.
 pub(crate) type ProgressSink = Arc<dyn Fn(RawJson) + Send + Sync>;
 
+/// Tells the platform which jobs run together.
+pub(crate) type BatchSink = Arc<dyn Fn(Vec<BatchedJob>) + Send + Sync>;
+
 /// The parts of a context that a worker sets for a job or request.
 #[derive(Default)]
 pub(crate) struct Setup {
@@ -81,11 +89,14 @@ pub(crate) struct Setup {
     pub progress: Option<ProgressSink>,
     pub substitutes: Option<Arc<Substitutes>>,
     pub last_event_id: Option<String>,
+    /// If the platform wants to know what the job weighs in its batch. Calls below it have none.
+    pub batch_sink: Option<BatchSink>,
 }
 
 impl Context {
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { job_id, attempt, envelope, cancelled, progress, substitutes, last_event_id } = setup;
+        let Setup { job_id, attempt, envelope, cancelled, progress, substitutes, last_event_id, batch_sink } =
+            setup;
         let request_id = envelope
             .request_id
             .or_else(|| RequestId::parse(job_id.as_deref()?))
@@ -103,6 +114,8 @@ impl Context {
             blocking: TaskTracker::new(),
             substitutes,
             last_event_id,
+            batch_sink,
+            batch: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -217,6 +230,26 @@ impl Context {
     /// Tracks the running synchronous functions of this call.
     pub(crate) fn blocking(&self) -> &TaskTracker {
         &self.inner.blocking
+    }
+
+    /// When it began.
+    pub(crate) fn started(&self) -> Instant {
+        self.inner.started
+    }
+
+    /// What takes the batches that the job runs in; `None` for a call below a job.
+    pub(crate) fn batch_sink(&self) -> Option<&BatchSink> {
+        self.inner.batch_sink.as_ref()
+    }
+
+    /// The call ran in this batch, and this is its share of the time.
+    pub(crate) fn ran_in_batch(&self, run: BatchRun, share: Duration) {
+        *self.inner.batch.lock() = Some((run, share));
+    }
+
+    /// The last batch that the call ran in, and its share of that time.
+    pub(crate) fn batch(&self) -> Option<(BatchRun, Duration)> {
+        *self.inner.batch.lock()
     }
 
     pub(crate) fn progress_sink(&self) -> Option<&ProgressSink> {

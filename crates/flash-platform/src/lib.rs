@@ -54,7 +54,7 @@ pub use schedule::{ScheduleError, ScheduleOverview, ScheduleRun};
 pub use supervisor::{
     Confinement, LimitScope, MachineCapabilities, detect_capabilities, is_lifeline, lifeline_main,
 };
-pub use tally::Problem;
+pub use tally::{BatchSums, Problem};
 pub use webhook::{AllowedNetworks, Secret};
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{
     pool::{Counts, Pool, WorkerLimits},
     release::Release,
     schedule::{ScheduleError, ScheduleOverview},
-    tally::Problem,
+    tally::{BatchSums, Problem},
 };
 
 /// A platform at this moment.
@@ -56,6 +56,8 @@ pub struct TypeOverview {
     pub completed: u64,
     /// Over the same time, including jobs that timed out; cancelled ones count in neither.
     pub failed: u64,
+    /// The batches of its functions, by name, over the same time. Functions that had none are left out.
+    pub batches: Vec<(String, BatchSums)>,
     /// The latest, the newest first; five at most.
     pub last_errors: Vec<Problem>,
 }
@@ -127,6 +129,7 @@ fn type_overview(pool: &Pool) -> TypeOverview {
         running: load.running as u64,
         completed,
         failed,
+        batches: pool.tally().batches(),
         last_errors: pool.tally().problems(),
     }
 }

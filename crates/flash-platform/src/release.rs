@@ -8,7 +8,7 @@ use std::{
 
 use flash_logs::{LogLine, Sink, of_release};
 use flash_protocol::{
-    CommandWorker, Retries,
+    BatchRun, CommandWorker, Retries,
     catalogue::PriceList,
     manifest::{FunctionEntry, Manifest, WorkerType},
     wire::job::JobStatus,
@@ -18,7 +18,7 @@ use super::{
     interface::{InputSchemas, RouteTable, render_openapi},
     launch::{Artifact, Launch},
     meter::Meter,
-    pool::{Pool, PoolContext},
+    pool::{Batches, Pool, PoolContext},
     queue::{Ended, Next, OnEnd},
     tally::{Ending, Tally},
 };
@@ -75,9 +75,9 @@ impl Release {
             meter.tally().name(own.map(|function| (function.call_name(), shown(function))));
             let on_end = on_end(worker, context.log.clone(), &meter);
             let retries = retries_of(&manifest, worker);
-            let batch = batch_of(&manifest, worker);
+            let batches = batches_of(&manifest, worker);
             let pool =
-                Pool::new(worker.clone(), retries, batch, number, launch.clone(), context, meter, on_end);
+                Pool::new(worker.clone(), retries, batches, number, launch.clone(), context, meter, on_end);
             (worker.name.clone(), pool)
         };
         Self {
@@ -157,10 +157,15 @@ fn retries_of(manifest: &Manifest, worker: &WorkerType) -> Arc<BTreeMap<String, 
     Arc::new(own.filter_map(|function| Some((function.call_name(), function.settings.retries?))).collect())
 }
 
-/// The largest batch of a worker type's functions.
-fn batch_of(manifest: &Manifest, worker: &WorkerType) -> Option<usize> {
-    let own = manifest.functions_of(&worker.name);
-    own.filter_map(|function| Some(function.settings.batch?.max as usize)).max()
+/// What the functions of a worker type say about batches.
+fn batches_of(manifest: &Manifest, worker: &WorkerType) -> Batches {
+    let own: Vec<_> = manifest.functions_of(&worker.name).collect();
+    let limits = || own.iter().filter_map(|function| Some((function, function.settings.batch?)));
+    let weighed = limits().filter(|(_, limits)| limits.weighed).map(|(function, _)| function.call_name());
+    Batches {
+        largest: limits().map(|(_, limits)| limits.max as usize).max(),
+        weighed: Arc::new(weighed.collect()),
+    }
 }
 
 /// How a function is displayed: as code calls it, or `METHOD /path` for a route.
@@ -179,13 +184,14 @@ fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
         if ended.next.is_none() {
             count(&tally, &ended);
         }
-        let Ended { job, request_id, function, worker, status, ran, cost, error, next } = ended;
+        let Ended { job, request_id, function, worker, status, ran, batch, cost, error, next } = ended;
+        let batch = batch.map_or_else(String::new, in_batch);
         let function = function.unwrap_or_else(|| "job".to_owned());
         let cost = if is_priced { format!(", {cost}") } else { String::new() };
         let error = error.map_or(String::new(), |error| format!(": {error}"));
         let time = ran.as_secs_f64() * 1000.0;
         let text = match next {
-            None => format!("{function} {} in {time:.2} ms{cost}{error}", status.as_str()),
+            None => format!("{function} {} in {time:.2} ms{batch}{cost}{error}", status.as_str()),
             Some(Next { attempt, wait }) => {
                 let (failed, wait) = (attempt - 1, wait.as_secs_f64());
                 format!(
@@ -201,6 +207,16 @@ fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
     })
 }
 
+/// `, in a batch of 4 (cost 12 of 30): prepared in 0.20 ms, waited 5.00 ms, ran 7.00 ms`
+fn in_batch(batch: BatchRun) -> String {
+    let BatchRun { size, cost, total_cost, leads: _, prepare_us, wait_us, run_us } = batch;
+    let [prepare, wait, run] = [prepare_us, wait_us, run_us].map(|micros| micros as f64 / 1000.0);
+    format!(
+        ", in a batch of {size} (cost {cost} of {total_cost}): prepared in {prepare:.2} ms, waited {wait:.2} ms, ran \
+         {run:.2} ms"
+    )
+}
+
 fn count(tally: &Tally, ended: &Ended) {
     let ending = match ended.status {
         JobStatus::Completed => Ending::Completed,
@@ -208,6 +224,9 @@ fn count(tally: &Tally, ended: &Ended) {
         _ => Ending::Failed,
     };
     tally.ended(ended.function.as_deref(), ending, ended.ran);
+    if let Some(batch) = &ended.batch {
+        tally.ran_in_batch(ended.function.as_deref(), batch);
+    }
     if ending == Ending::Failed {
         let id = ended.job.to_string();
         let request_id = ended.request_id.as_deref().unwrap_or(&id);

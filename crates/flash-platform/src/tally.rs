@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use flash_protocol::catalogue::NanoDollars;
+use flash_protocol::{BatchRun, catalogue::NanoDollars};
 use parking_lot::{Mutex, MutexGuard};
 
 /// Problems that are kept of each worker type; the oldest go.
@@ -36,6 +36,38 @@ pub(crate) struct Calls {
     pub cost: NanoDollars,
     /// Time that they ran, all together.
     pub ran: Duration,
+    /// Those of them that ran in batches.
+    pub batches: BatchSums,
+}
+
+/// Sums over the calls of a function that ran in batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BatchSums {
+    /// Batches. A call that ran again alone is a batch of its own.
+    pub batches: u64,
+    /// Calls in them.
+    pub calls: u64,
+    /// The costs of these calls, as `cost = …` computes them.
+    pub cost: u64,
+    /// Time from the start of each job until it was in the line.
+    pub prepare: Duration,
+    /// Time in the line.
+    pub wait: Duration,
+    /// Time that the batches ran, each counted once.
+    pub run: Duration,
+}
+
+impl BatchSums {
+    fn add(&mut self, run: &BatchRun) {
+        self.calls += 1;
+        self.cost = self.cost.saturating_add(run.cost);
+        self.prepare = self.prepare.saturating_add(Duration::from_micros(run.prepare_us));
+        self.wait = self.wait.saturating_add(Duration::from_micros(run.wait_us));
+        if run.leads {
+            self.batches += 1;
+            self.run = self.run.saturating_add(Duration::from_micros(run.run_us));
+        }
+    }
 }
 
 /// How a job or request ended.
@@ -113,6 +145,22 @@ impl Tally {
         calls.ran = calls.ran.saturating_add(ran);
     }
 
+    /// A call that has ended ran in this batch.
+    pub(crate) fn ran_in_batch(&self, function: Option<&str>, run: &BatchRun) {
+        self.lock().calls(function).batches.add(run);
+    }
+
+    /// The batches of each function that had any, by name.
+    pub(crate) fn batches(&self) -> Vec<(String, BatchSums)> {
+        let inner = self.lock();
+        let functions = inner.functions.values().map(|function| (&function.shown, function.calls.batches));
+        let had_any = functions.filter(|(_, sums)| sums.calls > 0);
+        let mut all: Vec<(String, BatchSums)> =
+            had_any.map(|(name, sums)| (name.to_string(), sums)).collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all
+    }
+
     /// Something went wrong.
     pub(crate) fn record_problem(&self, message: &str, request_id: Option<&str>, worker: Option<&str>) {
         let problem = Problem {
@@ -169,11 +217,34 @@ mod tests {
             tally.ended(Some(&made_up.to_string()), Ending::Failed, SECOND);
         }
         tally.ended(None, Ending::Cancelled, SECOND);
-        let found = Calls { count: 2, cost: NanoDollars(10), ran: 2 * SECOND };
-        let others = Calls { count: 1001, cost: NanoDollars(0), ran: 1001 * SECOND };
+        let found = Calls { count: 2, cost: NanoDollars(10), ran: 2 * SECOND, ..Calls::default() };
+        let others = Calls { count: 1001, ran: 1001 * SECOND, ..Calls::default() };
         let expected = [("GET /find/{id}".to_owned(), found), ("job".to_owned(), others)];
         assert_eq!(tally.calls("job"), expected);
         assert_eq!(tally.endings(), (2, 1000));
+    }
+
+    #[test]
+    fn batches_are_counted_once_and_their_calls_each() {
+        let tally = Tally::default();
+        tally.name(
+            [("embed".to_owned(), "embed".to_owned()), ("other".to_owned(), "other".to_owned())].into_iter(),
+        );
+        for (cost, leads) in [(3, true), (5, false)] {
+            let run =
+                BatchRun { size: 2, cost, total_cost: 8, leads, prepare_us: 1, wait_us: 10, run_us: 100 };
+            tally.ran_in_batch(Some("embed"), &run);
+        }
+        let micros = Duration::from_micros;
+        let sums = BatchSums {
+            batches: 1,
+            calls: 2,
+            cost: 8,
+            prepare: micros(2),
+            wait: micros(20),
+            run: micros(100),
+        };
+        assert_eq!(tally.batches(), [("embed".to_owned(), sums)]);
     }
 
     #[test]

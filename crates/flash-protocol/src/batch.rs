@@ -17,6 +17,28 @@ pub struct BatchLimits {
     /// How long the first call of a batch waits for others while nothing runs, in milliseconds.
     #[serde(default)]
     pub wait_ms: u32,
+    /// Whether each call has a cost of its own (`cost = …`), by which the calls of a batch share its time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub weighed: bool,
+}
+
+/// What the call of a job was in its batch, for logs and counts. Times are in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchRun {
+    /// Calls that ran together.
+    pub size: u32,
+    /// The cost of this call; 1 if the function has no `cost`.
+    pub cost: u64,
+    /// The cost of all of them.
+    pub total_cost: u64,
+    /// Whether it is the first of its batch. Batches are counted by these.
+    pub leads: bool,
+    /// From the start of the job until its item was in the line: `prepare`, `cost`, and the wait for the value.
+    pub prepare_us: u64,
+    /// In the line.
+    pub wait_us: u64,
+    /// That the batch ran.
+    pub run_us: u64,
 }
 
 impl BatchLimits {

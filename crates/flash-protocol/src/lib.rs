@@ -33,7 +33,7 @@ pub mod schema;
 pub mod variables;
 pub mod wire;
 
-pub use batch::BatchLimits;
+pub use batch::{BatchLimits, BatchRun};
 pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 pub use command_worker::CommandWorker;
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};

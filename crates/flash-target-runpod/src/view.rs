@@ -159,6 +159,7 @@ async fn worker_status(
         completed: health.jobs.completed,
         failed: health.jobs.failed,
         last_errors,
+        batches: Vec::new(),
         cost,
     })
 }

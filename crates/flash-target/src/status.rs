@@ -81,8 +81,30 @@ pub struct WorkerStatus {
     pub failed: u64,
     /// The most recent errors, newest first; five at most.
     pub last_errors: Vec<LastError>,
+    /// The batches of its functions over the same time as `completed`; only of those that had any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<FunctionBatches>,
     /// Over the same time as [`Status::cost`].
     pub cost: Option<NanoDollars>,
+}
+
+/// The batches of a function.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FunctionBatches {
+    /// As callers name it.
+    pub function: String,
+    /// Batches. A call that ran again alone is a batch of its own.
+    pub batches: u64,
+    /// Calls in them.
+    pub calls: u64,
+    /// The costs of these calls, as the function's `cost` computes them, or one each.
+    pub cost: u64,
+    /// Seconds from the start of each job until it was in the line: the sum over all calls.
+    pub prepare_seconds: f64,
+    /// Seconds in the line: the sum over all calls.
+    pub wait_seconds: f64,
+    /// Seconds that the batches ran, each counted once.
+    pub run_seconds: f64,
 }
 
 /// Workers by state.

@@ -3,7 +3,7 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use clap::Args;
 use flash_protocol::catalogue::NanoDollars;
-use flash_target::{JobMemory, Serving, Status, WorkerCounts, WorkerStatus};
+use flash_target::{FunctionBatches, JobMemory, Serving, Status, WorkerCounts, WorkerStatus};
 
 use super::{
     command::{Command, Context},
@@ -122,6 +122,11 @@ fn show(status: &Status, output: &Output) {
             ["worker type", "compute", "scale", "workers", "waiting", "running", "done", "failed", "cost"];
         output.table(&head, &rows);
     }
+    let batches: Vec<&FunctionBatches> = status.workers.iter().flat_map(|worker| &worker.batches).collect();
+    if !batches.is_empty() {
+        output.line("");
+        batches.into_iter().for_each(|function| output.line(&batch_line(function)));
+    }
     if let Some(memory) = &status.job_memory {
         output.line("");
         output.line(&memory_line(memory));
@@ -149,6 +154,22 @@ fn row(worker: &WorkerStatus) -> Vec<String> {
         worker.failed.to_string(),
         dollars(worker.cost),
     ]
+}
+
+/// `batches of Embedder::embed: 12 of 3.5 calls and cost 40.2; a call prepares 0.20 ms and waits 5.00 ms, a batch runs 7.00
+/// ms`: the averages.
+fn batch_line(of: &FunctionBatches) -> String {
+    let (calls, batches) = (of.calls.max(1) as f64, of.batches.max(1) as f64);
+    format!(
+        "batches of {}: {} of {:.1} calls and cost {:.1}; a call prepares {:.2} ms and waits {:.2} ms, a batch runs {:.2} ms",
+        of.function,
+        of.batches,
+        of.calls as f64 / batches,
+        of.cost as f64 / batches,
+        of.prepare_seconds * 1000.0 / calls,
+        of.wait_seconds * 1000.0 / calls,
+        of.run_seconds * 1000.0 / batches,
+    )
 }
 
 /// How much memory jobs hold; when full, what that means.
@@ -189,6 +210,24 @@ mod tests {
         let memory = |held_bytes| memory_line(&JobMemory { held_bytes, limit_bytes: 2_147_483_648 });
         assert_eq!(memory(1), "memory of jobs: 1 of 2147 MB");
         assert!(memory(2_147_483_648).ends_with("2147 MB: full, new jobs are rejected with 429"));
+    }
+
+    #[test]
+    fn batches_are_told_by_their_averages() {
+        let line = batch_line(&FunctionBatches {
+            function: "Embedder::embed".to_owned(),
+            batches: 2,
+            calls: 8,
+            cost: 100,
+            prepare_seconds: 0.008,
+            wait_seconds: 0.04,
+            run_seconds: 0.03,
+        });
+        assert_eq!(
+            line,
+            "batches of Embedder::embed: 2 of 4.0 calls and cost 50.0; a call prepares 1.00 ms and waits 5.00 ms, a batch \
+             runs 15.00 ms"
+        );
     }
 
     #[test]

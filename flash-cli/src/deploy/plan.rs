@@ -449,10 +449,11 @@ fn function_fields(settings: &FunctionSettings) -> Fields {
     let batch = batch.map_or_else(
         || "none".to_owned(),
         |batch| {
-            let BatchLimits { max, budget, padded, wait_ms } = batch;
+            let BatchLimits { max, budget, padded, wait_ms, weighed } = batch;
+            let weighed = if weighed { ", cost shared by weight" } else { "" };
             let budget = budget.map_or_else(String::new, |budget| format!(", cost {budget}"));
             let padded = if padded { " padded" } else { "" };
-            format!("up to {max}{budget}{padded}, gathered for {wait_ms} ms")
+            format!("up to {max}{budget}{padded}, gathered for {wait_ms} ms{weighed}")
         },
     );
     vec![("retries", retries), ("schedule", schedule), ("batch", batch)]

@@ -4,6 +4,20 @@ use tempfile::TempDir;
 
 use crate::support::{Running, SOON, fixture, kept::Endpoint, until};
 
+/// Waits until a worker has all of these jobs.
+async fn on_a_worker(endpoint: &Endpoint, jobs: &[&String]) {
+    until("the jobs to be on a worker", SOON, async || {
+        for job in jobs {
+            let status = endpoint.status(job).await;
+            if status["status"] != "IN_PROGRESS" {
+                return Err(status.to_string());
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn jobs_that_come_while_a_batch_runs_are_the_next_one_and_fail_alone() {
     let app = Running::start(&fixture(), &["--no-reload"]);
@@ -13,18 +27,7 @@ async fn jobs_that_come_while_a_batch_runs_are_the_next_one_and_fail_alone() {
     let item = |until: Value, panics: bool| json!({ "input": { "until": until, "panics": panics } });
 
     let first = gathered.run(item(json!(gate), false)).await;
-    let is_running = async |jobs: &[&String]| {
-        until("the jobs to be on a worker", SOON, async || {
-            for job in jobs {
-                let status = gathered.status(job).await;
-                if status["status"] != "IN_PROGRESS" {
-                    return Err(status.to_string());
-                }
-            }
-            Ok(())
-        })
-        .await;
-    };
+    let is_running = async |jobs: &[&String]| on_a_worker(&gathered, jobs).await;
     is_running(&[&first]).await;
     let mut others = Vec::new();
     for panics in [false, true, false, false] {
@@ -59,5 +62,57 @@ async fn jobs_that_come_while_a_batch_runs_are_the_next_one_and_fail_alone() {
     for job in &others {
         let end = gathered.ended(job).await;
         assert_eq!(end["output"], 4, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_of_a_batch_share_its_price_by_their_costs() {
+    let app = Running::start(&fixture(), &["--no-reload"]);
+    let directory = TempDir::new().unwrap();
+    let gates = ["one", "two"].map(|name| directory.path().join(name));
+    let gathered = Endpoint::of(&app, "gathered");
+    let item =
+        |gate: usize, cost: u32| json!({ "input": { "until": gates[gate], "panics": false, "cost": cost } });
+    let first = gathered.run(item(0, 1)).await;
+    on_a_worker(&gathered, &[&first]).await;
+    let (cheap, expensive) = (gathered.run(item(1, 1)).await, gathered.run(item(1, 3)).await);
+    on_a_worker(&gathered, &[&cheap, &expensive]).await;
+    std::fs::write(&gates[0], "").unwrap();
+    gathered.ended(&first).await;
+
+    let cost = |job: &Value| job["costNanoDollars"].as_u64().unwrap_or_else(|| panic!("no cost: {job}"));
+    // The longer the batch runs, the less counts the time before it.
+    until("one to cost over twice as much as the other", SOON, async || {
+        let (low, high) = (gathered.status(&cheap).await, gathered.status(&expensive).await);
+        (cost(&high) > 2 * cost(&low)).then_some(()).ok_or_else(|| format!("{low} {high}"))
+    })
+    .await;
+    std::fs::write(&gates[1], "").unwrap();
+    let (low, high) = (gathered.ended(&cheap).await, gathered.ended(&expensive).await);
+    assert_eq!((&low["output"], &high["output"]), (&json!(2), &json!(2)), "they ran together");
+    assert!((2 * cost(&low)..=3 * cost(&low) + 3).contains(&cost(&high)), "{low} {high}");
+    app.event("log", |line| line.to_string().contains("in a batch of 2 (cost 3 of 4)"));
+}
+
+#[tokio::test]
+async fn an_item_that_ends_the_process_fails_alone() {
+    let app = Running::start(&fixture(), &["--no-reload"]);
+    let directory = TempDir::new().unwrap();
+    let gate = directory.path().join("gate");
+    let gathered = Endpoint::of(&app, "gathered");
+    let first = gathered.run(json!({ "input": { "until": gate, "panics": false } })).await;
+    on_a_worker(&gathered, &[&first]).await;
+    let mut jobs = Vec::new();
+    for at in 0..12 {
+        jobs.push(
+            gathered.run(json!({ "input": { "until": null, "panics": false, "aborts": at == 3 } })).await,
+        );
+    }
+    std::fs::write(&gate, "").unwrap();
+    gathered.ended(&first).await;
+    for (at, job) in jobs.iter().enumerate() {
+        let end = gathered.ended(job).await;
+        let status = if at == 3 { "FAILED" } else { "COMPLETED" };
+        assert_eq!(end["status"], status, "{at}: {end}");
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 
 /// A value of `flash_sdk::__private::BatchLimits`.
 pub(super) fn limits(limits: &Limits) -> TokenStream {
-    let Limits { max, budget, padded, wait_ms } = limits;
+    let Limits { max, budget, padded, wait_ms, weighed } = limits;
     let budget = match budget {
         Some(budget) => quote! { ::core::option::Option::Some(#budget) },
         None => quote! { ::core::option::Option::None },
@@ -22,6 +22,7 @@ pub(super) fn limits(limits: &Limits) -> TokenStream {
             budget: #budget,
             padded: #padded,
             wait_ms: #wait_ms,
+            weighed: #weighed,
         }
     }
 }

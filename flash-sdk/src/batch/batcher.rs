@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_protocol::{BatchLimits, Error, ErrorKind, Result};
+use flash_protocol::{BatchLimits, BatchRun, Error, ErrorKind, Result, wire::exchange::BatchedJob};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
@@ -46,6 +46,8 @@ struct State<I, O> {
 struct Call<I, O> {
     item: I,
     reply: oneshot::Sender<Result<O>>,
+    /// That of its caller.
+    context: Option<Context>,
 }
 
 impl<I, O> Batcher<I, O>
@@ -85,7 +87,7 @@ where
                 deadline: context.as_ref().and_then(Context::deadline),
                 // Its worker died, or it failed: perhaps of this item.
                 alone: context.as_ref().is_some_and(|context| context.attempt() > 1),
-                item: Call { item, reply },
+                item: Call { item, reply, context: context.clone() },
             });
             ticket
         };
@@ -145,36 +147,52 @@ where
     }
 
     async fn run(&self, batch: Vec<Waiting<Call<I, O>>>, run: &RunBatch<I, O>) {
-        let calls: Vec<Call<I, O>> =
-            batch.into_iter().map(|waiting| waiting.item).filter(|call| !call.reply.is_closed()).collect();
+        let calls: Vec<Waiting<Call<I, O>>> =
+            batch.into_iter().filter(|call| !call.item.reply.is_closed()).collect();
         if calls.is_empty() {
             return;
         }
+        announce(&calls, Announced::Runs);
         let started = now();
-        let items = calls.iter().map(|call| call.item.clone()).collect();
-        match attempt(run, items).await {
+        let items = calls.iter().map(|call| call.item.item.clone()).collect();
+        let outcome = attempt(run, items).await;
+        let took = now().saturating_duration_since(started);
+        match outcome {
             Ok(results) => {
-                self.learn(now().saturating_duration_since(started));
+                self.learn(took);
+                record(&calls, started, took);
                 // A caller that is gone needs no result; the same below.
-                calls.into_iter().zip(results).for_each(|(call, result)| drop(call.reply.send(result)));
+                calls.into_iter().zip(results).for_each(|(call, result)| drop(call.item.reply.send(result)));
             }
             // It ran alone: nobody has to be kept from its fate.
             Err(error) if calls.len() == 1 => {
+                record(&calls, started, took);
                 let call = calls.into_iter().next().expect("there is one");
-                let _ = call.reply.send(Err(error));
+                let _ = call.item.reply.send(Err(error));
             }
             Err(_) => {
-                for Call { item, reply } in calls {
-                    if reply.is_closed() {
-                        continue;
-                    }
-                    let result = attempt(run, vec![item]).await.and_then(|mut results| {
-                        results.pop().expect("its length was compared with that of the items")
-                    });
-                    let _ = reply.send(result);
+                announce(&calls, Announced::Waits);
+                for call in calls {
+                    self.run_alone(call, run).await;
                 }
             }
         }
+    }
+
+    /// Runs a call whose batch failed.
+    async fn run_alone(&self, call: Waiting<Call<I, O>>, run: &RunBatch<I, O>) {
+        if call.item.reply.is_closed() {
+            return;
+        }
+        // No reference is held over the run: items need not be `Sync`.
+        announce(std::slice::from_ref(&call), Announced::Runs);
+        let started = now();
+        let items = vec![call.item.item.clone()];
+        let result = attempt(run, items)
+            .await
+            .and_then(|mut results| results.pop().expect("its length was compared with that of the items"));
+        record(std::slice::from_ref(&call), started, now().saturating_duration_since(started));
+        let _ = call.item.reply.send(result);
     }
 
     fn learn(&self, took: Duration) {
@@ -184,6 +202,60 @@ where
             learned => (learned * 3 + took) / 4,
         };
     }
+}
+
+/// What becomes of calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Announced {
+    Runs,
+    Waits,
+}
+
+/// Tells the platform what the calls weigh, if it asked for that.
+fn announce<I, O>(calls: &[Waiting<Call<I, O>>], what: Announced) {
+    let contexts = || calls.iter().filter_map(|call| Some((call.item.context.as_ref()?, call.cost)));
+    let Some(sink) = contexts().find_map(|(context, _)| context.batch_sink()) else { return };
+    let weighed = contexts().filter(|(context, _)| context.batch_sink().is_some());
+    let jobs = weighed.filter_map(|(context, cost)| {
+        let cost = if what == Announced::Runs { cost.max(1) } else { 0 };
+        Some(BatchedJob { id: context.job_id()?.to_owned(), attempt: context.attempt(), cost })
+    });
+    sink(jobs.collect());
+}
+
+/// Tells each call what it was in a batch that has ended.
+fn record<I, O>(calls: &[Waiting<Call<I, O>>], started: Instant, took: Duration) {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let total_cost = calls.iter().fold(0_u64, |sum, call| sum.saturating_add(call.cost));
+    let costs: Vec<u64> = calls.iter().map(|call| call.cost).collect();
+    for ((at, call), share) in calls.iter().enumerate().zip(shares(took, &costs)) {
+        let Some(context) = &call.item.context else { continue };
+        let run = BatchRun {
+            size: u32::try_from(calls.len()).unwrap_or(u32::MAX),
+            cost: call.cost,
+            total_cost,
+            leads: at == 0,
+            prepare_us: micros(call.arrived.saturating_duration_since(context.started())),
+            wait_us: micros(started.saturating_duration_since(call.arrived)),
+            run_us: micros(took),
+        };
+        context.ran_in_batch(run, share);
+    }
+}
+
+/// Divides the time of a batch by these costs, where nothing costs less than 1. The sum is exact.
+pub(super) fn shares(took: Duration, costs: &[u64]) -> Vec<Duration> {
+    let total: u128 = costs.iter().map(|cost| u128::from(*cost).max(1)).sum();
+    let mut before = (0, 0);
+    let mut share = |cost: &u64| {
+        let cost = before.0 + u128::from(*cost).max(1);
+        // Nanoseconds of a year times costs of 64 bits fit; beyond, the division is less exact and still in order.
+        let until = took.as_nanos().saturating_mul(cost) / total;
+        let share = until - before.1;
+        before = (cost, until);
+        Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX))
+    };
+    costs.iter().map(&mut share).collect()
 }
 
 /// Runs a batch once. It fails as a whole if it panics or returns a wrong number of results.

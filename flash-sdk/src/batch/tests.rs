@@ -17,7 +17,8 @@ use super::{
 };
 use crate::context::{Context, Setup};
 
-const UNLIMITED: BatchLimits = BatchLimits { max: 32, budget: None, padded: false, wait_ms: 0 };
+const UNLIMITED: BatchLimits =
+    BatchLimits { max: 32, budget: None, padded: false, wait_ms: 0, weighed: false };
 
 mod choice {
     use super::*;
@@ -262,4 +263,20 @@ fn a_runtime_that_ends_amid_a_batch_leaves_the_line_to_others() {
     gate.add_permits(2);
     assert_eq!(second.block_on(stays).unwrap().unwrap(), 4);
     drop(lost);
+}
+
+mod division {
+    use super::*;
+    use crate::batch::batcher::shares;
+
+    #[test]
+    fn the_shares_of_a_batch_are_its_time_to_the_nanosecond() {
+        let took = Duration::from_nanos(1_000_003);
+        for costs in [vec![1], vec![0, 0, 0], vec![7, 1, 1, 1], vec![u64::MAX, 1], (0..5000).collect()] {
+            let divided = shares(took, &costs);
+            assert_eq!(divided.iter().sum::<Duration>(), took, "{} costs", costs.len());
+        }
+        let [cheap, expensive] = shares(Duration::from_millis(40), &[1, 3])[..] else { panic!("two") };
+        assert_eq!((cheap, expensive), (Duration::from_millis(10), Duration::from_millis(30)));
+    }
 }

@@ -8,8 +8,8 @@ use flash_protocol::{
     wire::{
         Payload,
         exchange::{
-            self, ATTACHMENTS_HEADER, DoneFrame, FrameFormat, JobFrame, MAX_RESULT_BYTES, OutputFrame,
-            PROTOCOL, Reader, ReadyFrame, ToPlatform, ToWorker, Writer,
+            self, ATTACHMENTS_HEADER, BatchFrame, DoneFrame, FrameFormat, JobFrame, MAX_RESULT_BYTES,
+            OutputFrame, PROTOCOL, Reader, ReadyFrame, ToPlatform, ToWorker, Writer,
         },
         job::ErrorText,
     },
@@ -28,7 +28,10 @@ use super::{
     settings::{ExchangeAddress, Settings},
     shutdown::Shutdown,
 };
-use crate::call::{Calls, Peers};
+use crate::{
+    call::{Calls, Peers},
+    context::BatchSink,
+};
 
 /// How long the platform may take to accept the connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -67,6 +70,7 @@ pub(super) async fn run_queue(
         max_concurrency,
         http_port: None,
         releases_slots: false,
+        weighs_batches: true,
     }));
     let lost = tokio::select! {
         () = shutdown.requested() => None,
@@ -137,7 +141,12 @@ pub(super) async fn run_load_balanced(
     let initialised = async move {
         own.init().await?;
         let max_concurrency = own.worker_type().max_concurrency;
-        frames.send(ToPlatform::Ready(ReadyFrame { max_concurrency, http_port, releases_slots: true }));
+        frames.send(ToPlatform::Ready(ReadyFrame {
+            max_concurrency,
+            http_port,
+            releases_slots: true,
+            weighs_batches: false,
+        }));
         Ok(())
     };
     let outcome = server.run(initialised, shutdown.clone()).await;
@@ -280,7 +289,15 @@ impl Session {
     }
 
     async fn run(self, frame: JobFrame, cancelled: CancellationToken) {
-        let JobFrame { id, attempt, envelope, takes_attachments, input, .. } = frame;
+        let JobFrame { id, attempt, envelope, takes_attachments, weighed, input, .. } = frame;
+        let batch_sink = weighed.then(|| {
+            let frames = self.frames.clone();
+            let sink: BatchSink = Arc::new(move |jobs| {
+                // If the connection is broken, so is the worker.
+                frames.send(ToPlatform::Batch(BatchFrame { jobs }));
+            });
+            sink
+        });
         let (frames, progress_id) = (self.frames.clone(), id.clone());
         let progress = move |output| {
             frames.send(ToPlatform::Progress(OutputFrame { id: progress_id.clone(), attempt, output }));
@@ -292,11 +309,13 @@ impl Session {
             input: Some(input),
             cancelled,
             progress: Some(Arc::new(progress)),
+            batch_sink,
         };
-        let Finished { outcome, ran, .. } = job::run(&self.functions, &self.worker_id, job, |output| {
-            self.frames.send(ToPlatform::Chunk(OutputFrame { id: id.clone(), attempt, output }));
-        })
-        .await;
+        let Finished { outcome, ran, context, .. } =
+            job::run(&self.functions, &self.worker_id, job, |output| {
+                self.frames.send(ToPlatform::Chunk(OutputFrame { id: id.clone(), attempt, output }));
+            })
+            .await;
         let attempt_key = (id, attempt);
         self.with_running(|running| running.remove(&attempt_key));
         let (id, attempt) = attempt_key;
@@ -307,7 +326,8 @@ impl Session {
             Ok(output) => (Some(output.into_json().into()), None),
             Err(error) => (None, Some(ErrorText::of(error.to_wire(), &self.hostname).to_text())),
         };
+        let batch = context.batch().map(|(run, _)| run);
         // If the connection is broken, the platform has already put the job back into the queue.
-        self.frames.send(ToPlatform::Done(DoneFrame { id, attempt, output, error, ran_us }));
+        self.frames.send(ToPlatform::Done(DoneFrame { id, attempt, output, error, ran_us, batch }));
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{lifecycles::Lifecycles, shutdown::Shutdown};
 use crate::{
     attempts,
-    context::{Context, ProgressSink, Setup},
+    context::{BatchSink, Context, ProgressSink, Setup},
     descriptor::{Function, Handler, Input, RouterFunction},
     function::RESULT,
     panic,
@@ -146,6 +146,7 @@ pub(super) struct Job {
     pub input: Option<Payload>,
     pub cancelled: CancellationToken,
     pub progress: Option<ProgressSink>,
+    pub batch_sink: Option<BatchSink>,
 }
 
 /// How a job ended.
@@ -168,7 +169,7 @@ pub(super) async fn run(
     chunk: impl FnMut(RawJson),
 ) -> Finished {
     let started = Instant::now();
-    let Job { id, attempt, envelope, input, cancelled, progress } = job;
+    let Job { id, attempt, envelope, input, cancelled, progress, batch_sink } = job;
     let found = functions.find(envelope.function.as_deref());
     let function = found.as_ref().ok().map(|function| function.call_name());
     let streamed = matches!(&found, Ok(function) if matches!(function.handler, Handler::Stream(_)));
@@ -178,6 +179,7 @@ pub(super) async fn run(
         envelope,
         cancelled: cancelled.clone(),
         progress,
+        batch_sink,
         ..Setup::default()
     };
     let context = Context::new(setup);

@@ -241,6 +241,8 @@ impl Worker {
                 // The receiver lives as long as the job.
                 let _ = progress.send(Update::Progress(output));
             })),
+            // The provider does not know of shares.
+            batch_sink: None,
         };
         let running = async {
             let finished = job::run_again(&self.functions, &self.worker_id, job, |output| {
@@ -264,11 +266,15 @@ impl Worker {
         }
         let Finished { outcome, ran, streamed, function, context } = finished;
         // The provider's console only shows what a worker logs about a job.
-        context.sync_scope(|| {
+        context.clone().sync_scope(|| {
             let function = function.as_deref().unwrap_or("job");
+            let text = |status| match context.batch() {
+                Some((run, share)) => job_end::text_in_batch(function, status, ran, share, run.size),
+                None => job_end::text(function, status, ran),
+            };
             match &outcome {
-                Ok(_) => tracing::info!("{}", job_end::text(function, JobStatus::Completed, ran)),
-                Err(error) => tracing::info!("{}: {error}", job_end::text(function, JobStatus::Failed, ran)),
+                Ok(_) => tracing::info!("{}", text(JobStatus::Completed)),
+                Err(error) => tracing::info!("{}: {error}", text(JobStatus::Failed)),
             }
         });
         let stop_pod = self.is_task();

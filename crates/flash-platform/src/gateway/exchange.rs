@@ -15,8 +15,8 @@ use flash_protocol::{
     wire::{
         Payload,
         exchange::{
-            self, ATTACHMENTS_HEADER, CallFrame, ChunksReadFrame, DoneFrame, FrameFormat, PROTOCOL,
-            ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker, Writer,
+            self, ATTACHMENTS_HEADER, BatchFrame, BatchedJob, CallFrame, ChunksReadFrame, DoneFrame,
+            FrameFormat, PROTOCOL, ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker, Writer,
         },
     },
 };
@@ -137,11 +137,17 @@ impl Session {
 
     fn handle(&mut self, frame: ToPlatform) {
         match frame {
-            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None, .. }) => {
-                let mode = DeliveryMode::Exchange(self.frames.clone());
+            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None, weighs_batches, .. }) => {
+                let frames = self.frames.clone();
+                let mode = match weighs_batches {
+                    true => DeliveryMode::WeighingExchange(frames),
+                    false => DeliveryMode::Exchange(frames),
+                };
                 self.pool.ready_for_jobs(&self.worker, mode, max_concurrency);
             }
-            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: Some(port), releases_slots }) => {
+            ToPlatform::Ready(ReadyFrame {
+                max_concurrency, http_port: Some(port), releases_slots, ..
+            }) => {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
                 let frames = releases_slots.then(|| self.frames.clone());
                 self.pool.ready_for_requests(&self.worker, address, max_concurrency, frames);
@@ -168,6 +174,7 @@ impl Session {
             }
             ToPlatform::Released(slot) => self.pool.released(&self.worker, slot),
             ToPlatform::Unhealthy(frame) => self.pool.replace_unhealthy(&self.worker, &frame.reason),
+            ToPlatform::Batch(frame) => self.batch(frame),
             ToPlatform::Call(call) => self.call(call),
             ToPlatform::Abandon(call) => {
                 if let Some(running) = self.calls.remove(&call) {
@@ -183,9 +190,19 @@ impl Session {
         }
     }
 
+    fn batch(&self, frame: BatchFrame) {
+        let Some(queue) = self.pool.queue() else { return };
+        let known =
+            |BatchedJob { id, attempt, cost }: BatchedJob| Some(((JobId::parse(&id)?, attempt), cost));
+        queue.weigh(&self.worker, &frame.jobs.into_iter().filter_map(known).collect());
+    }
+
     fn done(&mut self, done: DoneFrame) {
-        let DoneFrame { id, attempt, output, error, ran_us } = done;
+        let DoneFrame { id, attempt, output, error, ran_us, batch } = done;
         let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&id)) else { return };
+        if let Some(batch) = batch {
+            queue.ran_in_batch(&self.worker, job, attempt, batch);
+        }
         // Everything that was printed before the result was sent is in the pipe: it belongs to this job.
         self.pool.work_ends(&self.worker);
         let outcome = match error {

@@ -9,7 +9,7 @@ use flash_protocol::catalogue::NanoDollars;
 use parking_lot::Mutex;
 
 use super::{
-    ledger::{Ledger, Moment, Reading, Sums},
+    ledger::{Ledger, Moment, Reading, Sums, Weight},
     requests::RequestCosts,
 };
 use crate::{
@@ -92,7 +92,28 @@ impl Account {
 
     /// A job or request begins on it.
     pub(crate) fn begin(&self) -> CostShare {
-        let reading = self.inner.with(Ledger::began);
+        self.begin_with(Weight::ORDINARY)
+    }
+
+    /// A job begins that waits for a batch, and pays for the time of others only if nothing else runs.
+    pub(crate) fn begin_waiting(&self) -> CostShare {
+        self.begin_with(Weight::NONE)
+    }
+
+    /// A batch of these jobs with these costs begins. Costs of zero: none of them runs any more.
+    pub(crate) fn weigh(&self, jobs: &mut [(&mut CostShare, u64)]) {
+        let costs: Vec<u64> = jobs.iter().map(|(_, cost)| *cost).collect();
+        self.inner.with(|ledger, now| {
+            for ((share, _), weight) in jobs.iter_mut().zip(Weight::of_batch(&costs)) {
+                if let Some(reading) = &mut share.reading {
+                    ledger.reweigh(reading, weight, now);
+                }
+            }
+        });
+    }
+
+    fn begin_with(&self, weight: Weight) -> CostShare {
+        let reading = self.inner.with(|ledger, now| ledger.began(weight, now));
         CostShare { inner: self.inner.clone(), reading: Some(reading), charged_to: None }
     }
 

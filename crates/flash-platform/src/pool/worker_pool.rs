@@ -2,7 +2,7 @@
 //!
 //! What happens to a worker is decided elsewhere; here is what everything that acts on a pool shares.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -54,6 +54,14 @@ pub struct WorkerLimits {
     pub until: Option<SystemTime>,
 }
 
+/// What the functions of a worker type say about batches.
+pub(crate) struct Batches {
+    /// The size of the largest one.
+    pub largest: Option<usize>,
+    /// Functions whose jobs share the time of their batch by cost.
+    pub weighed: Arc<BTreeSet<String>>,
+}
+
 /// What all pools of a platform share.
 #[derive(Clone)]
 pub(crate) struct PoolContext {
@@ -93,11 +101,12 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Creates a pool without workers; [`run`](super::run) starts it. `retries` are those of its functions, and
-    /// `batch` is the size of their largest batch.
+    /// `batches` what
+    /// they say about batches.
     pub(crate) fn new(
         worker_type: WorkerType,
         retries: Arc<BTreeMap<String, Retries>>,
-        batch: Option<usize>,
+        batches: Batches,
         release: u64,
         launch: Launch,
         context: &PoolContext,
@@ -108,7 +117,8 @@ impl Pool {
             execution_timeout: Duration::from_secs(worker_type.execution_timeout_seconds.into()),
             stop_grace: context.supervision.stop_grace / 2,
             retries,
-            batch,
+            batch: batches.largest,
+            weighed: batches.weighed,
             lifetime: worker_type.lifetime,
             ttl: ttl(&worker_type),
             ..Limits::default()
@@ -118,7 +128,7 @@ impl Pool {
                 let queue = Queue::new(&worker_type.name, release, limits, &context.queues, on_end);
                 WorkSource::Queue(Arc::new(queue))
             }
-            EndpointKind::LoadBalanced => WorkSource::Balanced(Balancer::new(batch)),
+            EndpointKind::LoadBalanced => WorkSource::Balanced(Balancer::new(batches.largest)),
         };
         let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, closing, .. } =
             context.clone();

@@ -1,5 +1,9 @@
 //! A worker from the queue's view: slots, and a way to hand over jobs.
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use flash_protocol::{
     Lifetime,
@@ -12,7 +16,7 @@ use flash_protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::{id::JobId, wait_queue::Occupancy};
+use super::{id::JobId, limits::Limits, wait_queue::Occupancy};
 use crate::meter::{Account, ChargedTo, CostShare};
 
 /// A polling worker posts nothing for a stopped job: its next poll shows that it has released it. The official worker
@@ -39,6 +43,8 @@ pub(crate) struct LeasedJob {
 pub(crate) enum DeliveryMode {
     /// Pushed over the exchange.
     Exchange(Writer<ToWorker>),
+    /// The same, to a worker that says what its jobs weigh in their batch.
+    WeighingExchange(Writer<ToWorker>),
     /// Fetched by long polls.
     Polling,
 }
@@ -61,6 +67,8 @@ struct Leased {
     alone: bool,
     /// When it was asked to stop.
     stopping: Option<Instant>,
+    /// The worker says what it weighs.
+    weighed: bool,
     cost_share: CostShare,
 }
 
@@ -68,6 +76,8 @@ pub(super) struct Consumer {
     channel: Channel,
     account: Account,
     lifetime: Lifetime,
+    /// Functions whose jobs share the time of their batch by cost; none if the worker does not say what they weigh.
+    weighed: Arc<BTreeSet<String>>,
     slots: usize,
     leased: Vec<Leased>,
     idle_since: Option<Instant>,
@@ -75,15 +85,22 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(mode: DeliveryMode, slots: u32, account: Account, lifetime: Lifetime) -> Self {
+    pub(super) fn new(mode: DeliveryMode, slots: u32, account: Account, limits: &Limits) -> Self {
+        let weighed = match &mode {
+            DeliveryMode::WeighingExchange(_) => limits.weighed.clone(),
+            DeliveryMode::Exchange(_) | DeliveryMode::Polling => Arc::default(),
+        };
         let channel = match mode {
-            DeliveryMode::Exchange(frames) => Channel::Exchange(frames),
+            DeliveryMode::Exchange(frames) | DeliveryMode::WeighingExchange(frames) => {
+                Channel::Exchange(frames)
+            }
             DeliveryMode::Polling => Channel::Polling { poll: None, stop_poll: None, to_stop: Vec::new() },
         };
         Self {
             channel,
             account,
-            lifetime,
+            lifetime: limits.lifetime,
+            weighed,
             slots: slots.max(1) as usize,
             leased: Vec::new(),
             idle_since: Some(Instant::now()),
@@ -173,8 +190,12 @@ impl Consumer {
 
     /// Hands jobs over; returns them if the worker is gone.
     pub(super) fn give(&mut self, jobs: Vec<LeasedJob>) -> Result<(), Vec<LeasedJob>> {
-        let given: Vec<(JobId, u32, bool)> =
-            jobs.iter().map(|job| (job.id, job.attempt, job.alone)).collect();
+        let weighed = self.weighed.clone();
+        let is_weighed = |job: &LeasedJob| {
+            !weighed.is_empty() && job.envelope.function.as_deref().is_some_and(|own| weighed.contains(own))
+        };
+        let given: Vec<(JobId, u32, bool, bool)> =
+            jobs.iter().map(|job| (job.id, job.attempt, job.alone, is_weighed(job))).collect();
         match &mut self.channel {
             Channel::Exchange(frames) => {
                 if frames.is_closed() {
@@ -182,7 +203,8 @@ impl Consumer {
                 }
                 for job in jobs {
                     // A connection that closes in this moment detaches the worker, which re-queues the job.
-                    frames.send(ToWorker::Job(frame_of(job)));
+                    let weighed = is_weighed(&job);
+                    frames.send(ToWorker::Job(frame_of(job, weighed)));
                 }
             }
             Channel::Polling { poll, .. } => match poll.take() {
@@ -191,12 +213,13 @@ impl Consumer {
             },
         }
         let account = &self.account;
-        let lease = |(job, attempt, alone)| Leased {
+        let lease = |(job, attempt, alone, weighed)| Leased {
             job,
             attempt,
             alone,
             stopping: None,
-            cost_share: account.begin(),
+            weighed,
+            cost_share: if weighed { account.begin_waiting() } else { account.begin() },
         };
         self.leased.extend(given.into_iter().map(lease));
         self.idle_since = None;
@@ -205,6 +228,19 @@ impl Consumer {
             self.draining = true;
         }
         Ok(())
+    }
+
+    /// A batch of these jobs begins, each an attempt with its cost. Those that the worker no longer has, or that are not
+    /// weighed, are left out.
+    pub(super) fn weigh(&mut self, batch: &HashMap<(JobId, u32), u64>) {
+        let weighed = self.leased.iter_mut().filter(|leased| leased.weighed);
+        let mut found: Vec<(&mut CostShare, u64)> = weighed
+            .filter_map(|leased| {
+                let cost = batch.get(&(leased.job, leased.attempt))?;
+                Some((&mut leased.cost_share, *cost))
+            })
+            .collect();
+        self.account.weigh(&mut found);
     }
 
     /// Asks the worker to stop an attempt. Returns its cost so far; the rest follows when the worker releases it.
@@ -329,7 +365,7 @@ impl Consumer {
     }
 }
 
-fn frame_of(job: LeasedJob) -> JobFrame {
+fn frame_of(job: LeasedJob, weighed: bool) -> JobFrame {
     let LeasedJob {
         id,
         attempt,
@@ -346,6 +382,7 @@ fn frame_of(job: LeasedJob) -> JobFrame {
         timeout_ms: u64::try_from(execution_timeout.as_millis()).unwrap_or(u64::MAX),
         envelope,
         takes_attachments,
+        weighed,
         input,
     }
 }

@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use flash_protocol::{
+    BatchRun,
     catalogue::NanoDollars,
     wire::job::{ErrorText, JobStatus},
 };
@@ -21,6 +22,8 @@ pub(crate) struct Ended {
     pub worker: Option<WorkerId>,
     pub status: JobStatus,
     pub ran: Duration,
+    /// The batch that its last attempt ran in.
+    pub batch: Option<BatchRun>,
     /// Of all its attempts.
     pub cost: NanoDollars,
     pub error: Option<String>,
@@ -49,6 +52,7 @@ impl Ended {
             worker: entry.worker().cloned(),
             status: entry.status(),
             ran: entry.run.as_ref().and_then(|run| run.ran).unwrap_or_default(),
+            batch: entry.run.as_ref().and_then(|run| run.batch.as_deref().copied()),
             cost: entry.cost,
             error,
             next: None,

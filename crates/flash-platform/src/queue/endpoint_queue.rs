@@ -10,7 +10,7 @@ use std::{
 };
 
 use flash_protocol::{
-    ErrorKind, WireError,
+    BatchRun, ErrorKind, WireError,
     catalogue::NanoDollars,
     wire::{
         RawJson,
@@ -116,9 +116,7 @@ impl Queue {
     /// A worker is ready for jobs. Their cost goes to its account.
     pub(crate) fn attach(&self, worker: &WorkerId, mode: DeliveryMode, slots: u32, account: Account) {
         let mut inner = self.lock();
-        inner
-            .consumers
-            .insert(worker.clone(), Consumer::new(mode, slots, account, self.settings.limits.lifetime));
+        inner.consumers.insert(worker.clone(), Consumer::new(mode, slots, account, &self.settings.limits));
         inner.free.push(worker.clone());
         inner.dispatch(&self.settings);
         drop(inner);
@@ -298,6 +296,25 @@ impl Queue {
         let inner = self.lock();
         let leased = inner.consumers.get(worker).into_iter().flat_map(|consumer| consumer.leased());
         leased.filter_map(|job| inner.job_and_request(job)).collect()
+    }
+
+    /// A batch of these jobs begins on a worker, each an attempt with its cost: from now on they share by cost what the
+    /// worker costs. Costs of zero: they wait again.
+    pub(crate) fn weigh(&self, worker: &WorkerId, batch: &HashMap<(JobId, u32), u64>) {
+        if let Some(consumer) = self.lock().consumers.get_mut(worker) {
+            consumer.weigh(batch);
+        }
+    }
+
+    /// An attempt that ends now ran in this batch.
+    pub(crate) fn ran_in_batch(&self, worker: &WorkerId, job: JobId, attempt: u32, batch: BatchRun) {
+        if let Some(entry) = self.lock().jobs.get_mut(job)
+            && let JobState::Running(lease) = &entry.state
+            && lease.worker == *worker
+            && lease.attempt == attempt
+        {
+            entry.run_mut().batch = Some(Box::new(batch));
+        }
     }
 
     /// The request that a job belongs to.

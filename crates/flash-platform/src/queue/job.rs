@@ -2,6 +2,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use flash_protocol::{
+    BatchRun,
     catalogue::NanoDollars,
     wire::{
         Payload, RawJson,
@@ -113,6 +114,8 @@ pub(super) struct Run {
     pub ran: Option<Duration>,
     /// The run time reported by the worker; other programs do not report it.
     pub reported_run: Option<Duration>,
+    /// The batch that the last attempt ran in, once it has ended.
+    pub batch: Option<Box<BatchRun>>,
     pub progress: Option<RawJson>,
     pub chunks: Chunks,
     pub arrivals: Option<Arc<Notify>>,
@@ -272,6 +275,7 @@ impl Entry {
         if let Some(run) = &mut self.run {
             run.ran = None;
             run.reported_run = None;
+            run.batch = None;
             run.progress = None;
             run.chunks.begin_anew();
         }

@@ -1,5 +1,9 @@
 //! The limits of a queue.
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use flash_protocol::{Lifetime, Retries};
 
@@ -18,6 +22,8 @@ pub(crate) struct Limits {
     pub retries: Arc<BTreeMap<String, Retries>>,
     /// How many jobs a worker gets before another one gets any: its batch, which is cheapest when it is full.
     pub batch: Option<usize>,
+    /// Functions whose jobs share the time of their batch by cost.
+    pub weighed: Arc<BTreeSet<String>>,
     /// How many jobs a worker takes.
     pub lifetime: Lifetime,
     /// For how long the result of `run` is kept.
@@ -44,6 +50,7 @@ impl Default for Limits {
             max_attempts: 3,
             retries: Arc::default(),
             batch: None,
+            weighed: Arc::default(),
             lifetime: Lifetime::ManyJobs,
             keep_async: HOUR / 2,
             keep_sync: HOUR / 60,

@@ -14,6 +14,8 @@ mod connection;
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::BatchRun;
+
 use super::{
     Payload, RawJson,
     envelope::Envelope,
@@ -79,6 +81,8 @@ pub enum ToPlatform {
     ChunksRead(ChunksReadFrame),
     /// A check of the worker found that it is not healthy: it wants to be replaced.
     Unhealthy(UnhealthyFrame),
+    /// A batch begins. Only of jobs that came with [`JobFrame::weighed`].
+    Batch(BatchFrame),
 }
 
 /// A job for a worker.
@@ -95,8 +99,29 @@ pub struct JobFrame {
     /// Whether the result may have attachments, because only another worker reads it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_attachments: bool,
+    /// Whether the worker should say what the job weighs in its batch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub weighed: bool,
     /// The function's input.
     pub input: Payload,
+}
+
+/// Jobs that run together from now on, and share the cost of that time.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BatchFrame {
+    /// Those that are still there.
+    pub jobs: Vec<BatchedJob>,
+}
+
+/// A job in a batch.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BatchedJob {
+    /// The job's id.
+    pub id: String,
+    /// The attempt that runs.
+    pub attempt: u32,
+    /// What it weighs among the others, from 1. All of them 0: they wait again, because their batch failed.
+    pub cost: u64,
 }
 
 /// The attempt to stop.
@@ -119,6 +144,9 @@ pub struct ReadyFrame {
     /// Whether it answers [`ToWorker::Release`]; workers of earlier versions do not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases_slots: bool,
+    /// Whether it sends [`ToPlatform::Batch`]; workers of earlier versions do not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub weighs_batches: bool,
 }
 
 /// A worker is not healthy.
@@ -143,6 +171,9 @@ pub struct DoneFrame {
     pub error: Option<String>,
     /// Microseconds that it ran.
     pub ran_us: u64,
+    /// If it ran in a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchRun>,
 }
 
 /// A chunk or progress of a running job.

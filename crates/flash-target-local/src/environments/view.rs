@@ -1,12 +1,12 @@
 //! Reports about environments.
-use flash_platform::{Counts, TypeOverview};
+use flash_platform::{BatchSums, Counts, TypeOverview};
 use flash_protocol::{
     catalogue::NanoDollars,
     manifest::{EndpointKind, WorkerType},
 };
 use flash_target::{
-    DeployedEndpoint, Environment, EnvironmentId, JobMemory, LastError, Problem, ReleaseRecord, ReleaseSpec,
-    Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
+    DeployedEndpoint, Environment, EnvironmentId, FunctionBatches, JobMemory, LastError, Problem,
+    ReleaseRecord, ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
 };
 
 use super::{
@@ -161,6 +161,19 @@ fn record(running: &Running, release: StoredRelease) -> ReleaseRecord {
     ReleaseRecord { kept, ..release.record }
 }
 
+fn batches_of((function, sums): (String, BatchSums)) -> FunctionBatches {
+    let BatchSums { batches, calls, cost, prepare, wait, run } = sums;
+    FunctionBatches {
+        function,
+        batches,
+        calls,
+        cost,
+        prepare_seconds: prepare.as_secs_f64(),
+        wait_seconds: wait.as_secs_f64(),
+        run_seconds: run.as_secs_f64(),
+    }
+}
+
 fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
     let Counts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds } = worker.counts;
     let error = |problem: flash_platform::Problem| LastError {
@@ -184,6 +197,7 @@ fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
         completed: worker.completed,
         failed: worker.failed,
         last_errors: worker.last_errors.into_iter().map(error).collect(),
+        batches: worker.batches.into_iter().map(batches_of).collect(),
         cost: Some(cost),
     }
 }
