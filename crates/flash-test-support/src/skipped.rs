@@ -14,6 +14,8 @@ pub enum Needs {
     Mounts,
     /// The Python environment of `cargo xtask test`.
     Python,
+    /// The modules of Node of `cargo xtask test`.
+    Node,
 }
 
 /// Names a file to which each test appends what it left out: `cargo xtask test` prints it at the end.
@@ -27,6 +29,7 @@ impl Needs {
             Self::Limits => "FLASH_REQUIRE_LIMITS",
             Self::Mounts => "FLASH_REQUIRE_MOUNTS",
             Self::Python => "FLASH_REQUIRE_PYTHON",
+            Self::Node => "FLASH_REQUIRE_NODE",
         }
     }
 }

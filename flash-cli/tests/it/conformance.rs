@@ -24,8 +24,12 @@ use tempfile::TempDir;
 use crate::support::{
     Client, PATIENCE, Running, SOON, copy_of_fixture, fixture, is_alive, root,
     schemathesis::{self, Takes, python},
+    skipped::{Needs, skip},
     wait_for,
 };
+
+/// Names the modules of Node that have OpenAI's official client.
+const NODE_MODULES: &str = "FLASH_TEST_NODE";
 
 /// Signs webhooks: the platform and the receiver have it.
 const WEBHOOK_SECRET: (&str, &str) = ("FLASH_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
@@ -200,6 +204,16 @@ const OPENAI_CLIENT: &[&str] = &[
     "langchain_chats_streams_and_embeds",
 ];
 
+/// Cases of `openai_client.cjs`.
+const OPENAI_CLIENT_OF_NODE: &[&str] = &[
+    "a_chat_is_answered",
+    "a_chat_streams_and_its_last_chunk_has_the_usage",
+    "embeddings_come_as_numbers",
+    "models_are_listed",
+    "what_cannot_be_done_is_refused_with_its_field",
+    "a_failure_in_a_stream_is_raised_there",
+];
+
 /// What a script says of one case.
 #[derive(Debug, Deserialize)]
 struct Case {
@@ -216,10 +230,15 @@ fn scripts() -> PathBuf {
 
 /// Runs a script of cases against a platform, and demands that exactly the expected ones are there and held.
 fn demand(python: &Path, app: &Running, script: &str, expected: &[&str]) {
-    let output = Command::new(python)
-        .arg("-B")
+    demand_of(Command::new(python).arg("-B"), app, script, expected);
+}
+
+/// As [`demand`], of the program that runs the script.
+fn demand_of(program: &mut Command, app: &Running, script: &str, expected: &[&str]) {
+    let output = program
         .arg(scripts().join(script))
         .current_dir(scripts())
+        .env("FLASH_URL", &app.url)
         .env("RUNPOD_ENDPOINT_BASE_URL", format!("{}/v2", app.url))
         .env("no_proxy", "127.0.0.1")
         .envs([WEBHOOK_SECRET])
@@ -264,6 +283,19 @@ fn what_other_clients_do_and_demand_works() {
 #[test]
 fn the_official_openai_client_and_langchain_work_against_our_gateway() {
     against_our_workers("openai_client.py", OPENAI_CLIENT);
+}
+
+#[test]
+fn the_official_openai_client_of_node_works_against_our_gateway() {
+    let Some(modules) = std::env::var_os(NODE_MODULES) else {
+        return skip(
+            Needs::Node,
+            &format!("{NODE_MODULES} does not name modules with the official `openai` package"),
+        );
+    };
+    let app = Running::start(&fixture(), &["--no-reload"]);
+    let node = &mut Command::new("node");
+    demand_of(node.env("NODE_PATH", modules), &app, "openai_client.cjs", OPENAI_CLIENT_OF_NODE);
 }
 
 fn against_our_workers(script: &str, expected: &[&str]) {

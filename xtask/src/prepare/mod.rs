@@ -7,6 +7,7 @@ mod components;
 mod containers;
 mod cuda;
 mod minilm;
+mod node;
 mod python;
 
 use std::path::PathBuf;
@@ -44,4 +45,14 @@ pub(crate) fn python(steps: &mut Steps) -> Result<PathBuf, Failure> {
 pub(crate) fn cuda(steps: &mut Steps) -> Result<PathBuf, Failure> {
     steps.take("CUDA", cuda::prepare)?;
     Ok(cuda::directory())
+}
+
+/// The modules of Node with OpenAI's official client; `None` where there is no npm.
+pub(crate) fn node(steps: &mut Steps) -> Result<Option<PathBuf>, Failure> {
+    let mut modules = None;
+    steps.take("Node", || {
+        modules = node::prepare()?;
+        Ok(())
+    })?;
+    Ok(modules)
 }
