@@ -12,7 +12,7 @@ fn with_a_router() -> Models {
 }
 
 #[remote(worker = "a", openai = 7)]
-fn with_an_argument(path: String) -> Models {
+fn with_an_argument(_path: String) -> Models {
     Models::new()
 }
 
