@@ -1,4 +1,5 @@
-//! The developer tasks of this workspace: `cargo xtask test`, `lint`, `fuzz`, `bench`, `cuda-build`.
+//! The developer tasks of this workspace: `cargo xtask test`, `lint`, `fuzz`, `bench`, `cuda-build`,
+//! `models`.
 //!
 //! One file per task. Each is a list of commands that you could also type; a task prints every command it runs and
 //! stops at the first that fails.
@@ -9,6 +10,7 @@ mod failure;
 mod fuzz;
 mod lint;
 mod metadata;
+mod models;
 mod output;
 mod packages;
 mod prepare;
@@ -37,7 +39,8 @@ use clap::{Parser, Subcommand};
                   cargo xtask fuzz            search for breaking inputs, one minute per target\n  \
                   cargo xtask bench --json    flash compared with hand-written services\n  \
                   cargo xtask bench platform  the platform itself, compared with its aims\n  \
-                  cargo xtask cuda-build      the example with CUDA; needs no GPU"
+                  cargo xtask cuda-build      the example with CUDA; needs no GPU\n  \
+                  cargo xtask models          the weights that tests and an example use"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -51,6 +54,7 @@ enum Task {
     Fuzz(fuzz::Arguments),
     Bench(bench::Arguments),
     CudaBuild(cuda_build::Arguments),
+    Models(models::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::CudaBuild(arguments) => cuda_build::run(&arguments),
+        Task::Models(arguments) => models::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

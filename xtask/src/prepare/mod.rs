@@ -6,7 +6,7 @@ mod browser;
 mod components;
 mod containers;
 mod cuda;
-mod minilm;
+mod models;
 mod node;
 mod python;
 
@@ -31,8 +31,14 @@ pub(crate) fn containers(steps: &mut Steps) -> Result<(), Failure> {
 
 /// The directory with MiniLM's files.
 pub(crate) fn minilm(steps: &mut Steps) -> Result<PathBuf, Failure> {
-    steps.take("MiniLM", minilm::prepare)?;
-    Ok(minilm::directory())
+    steps.take("MiniLM", || models::MINILM.prepare())?;
+    Ok(models::MINILM.directory())
+}
+
+/// The directory with SmolLM2's file.
+pub(crate) fn smollm2(steps: &mut Steps) -> Result<PathBuf, Failure> {
+    steps.take("SmolLM2", || models::SMOLLM2.prepare())?;
+    Ok(models::SMOLLM2.directory())
 }
 
 /// The interpreter with the official `runpod` package.

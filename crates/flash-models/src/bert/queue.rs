@@ -1,0 +1,242 @@
+//! Texts that wait for the encoder, and the thread that takes them in batches.
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, OnceLock},
+    thread::Thread,
+};
+
+use flash_openai::ModelError;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::batch::{self, Limits};
+
+/// Computes a batch: one vector for each text.
+pub(super) type Compute = Box<dyn FnMut(&[&[u32]]) -> Result<Vec<Vec<f32>>, String> + Send>;
+
+type Reply = oneshot::Sender<Result<Vec<f32>, ModelError>>;
+
+/// A text that waits.
+struct Waiting {
+    tokens: Vec<u32>,
+    reply: Reply,
+}
+
+/// Shared by the encoder's thread and its handle.
+pub(super) struct Queue {
+    most: usize,
+    state: Mutex<State>,
+    thread: OnceLock<Thread>,
+}
+
+enum State {
+    Open(Vec<Waiting>),
+    Closed,
+    Broken(String),
+}
+
+impl Queue {
+    /// At most `most` texts wait.
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, state: Mutex::new(State::Open(Vec::new())), thread: OnceLock::new() })
+    }
+
+    /// All texts of a request wait, or none.
+    pub(super) fn submit(
+        &self,
+        texts: Vec<Vec<u32>>,
+    ) -> Result<Vec<oneshot::Receiver<Result<Vec<f32>, ModelError>>>, ModelError> {
+        let mut replies = Vec::with_capacity(texts.len());
+        match &mut *self.state.lock() {
+            State::Open(waiting) => {
+                waiting.retain(|text| !text.reply.is_closed());
+                if waiting.len() + texts.len() > self.most.max(texts.len()) {
+                    return Err(ModelError::overloaded(format!(
+                        "{} texts wait for the model already: try again later",
+                        waiting.len()
+                    )));
+                }
+                for tokens in texts {
+                    let (reply, answer) = oneshot::channel();
+                    waiting.push(Waiting { tokens, reply });
+                    replies.push(answer);
+                }
+            }
+            State::Closed => return Err(unloaded()),
+            State::Broken(reason) => return Err(broken(reason)),
+        }
+        self.wake();
+        Ok(replies)
+    }
+
+    pub(super) fn health(&self) -> Result<(), ModelError> {
+        match &*self.state.lock() {
+            State::Broken(reason) => Err(broken(reason)),
+            State::Open(_) | State::Closed => Ok(()),
+        }
+    }
+
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        if matches!(*state, State::Open(_)) {
+            *state = State::Closed;
+        }
+        drop(state);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Computes what waits until the queue is closed or a batch panics. For a thread of its own.
+    pub(super) fn run(&self, limits: Limits, mut compute: Compute) {
+        // Only one thread runs.
+        let _ = self.thread.set(std::thread::current());
+        loop {
+            let batch = match &mut *self.state.lock() {
+                State::Open(waiting) => take(waiting, limits),
+                State::Closed | State::Broken(_) => return,
+            };
+            if batch.is_empty() {
+                std::thread::park();
+                continue;
+            }
+            let tokens: Vec<&[u32]> = batch.iter().map(|text| &*text.tokens).collect();
+            let vectors = match catch_unwind(AssertUnwindSafe(|| compute(&tokens))) {
+                Ok(Ok(vectors)) if vectors.len() == batch.len() => Ok(vectors),
+                Ok(Ok(vectors)) => {
+                    Err(ModelError::internal(format!("{} vectors for {} texts", vectors.len(), batch.len())))
+                }
+                Ok(Err(message)) => {
+                    tracing::error!("the model failed: {message}");
+                    Err(ModelError::internal(format!("the model failed: {message}")))
+                }
+                Err(panic) => Err(self.break_down(&*panic)),
+            };
+            answer(batch, vectors);
+        }
+    }
+
+    fn break_down(&self, panic: &(dyn Any + Send)) -> ModelError {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let reason = text.unwrap_or("no message").to_owned();
+        tracing::error!("the model panicked: {reason}");
+        let error = broken(&reason);
+        let before = std::mem::replace(&mut *self.state.lock(), State::Broken(reason.clone()));
+        if let State::Open(waiting) = before {
+            for text in waiting {
+                let _ = text.reply.send(Err(broken(&reason)));
+            }
+        }
+        error
+    }
+}
+
+/// Takes the next batch out of what waits. Texts whose request is gone are left out.
+fn take(waiting: &mut Vec<Waiting>, limits: Limits) -> Vec<Waiting> {
+    waiting.retain(|text| !text.reply.is_closed());
+    let lengths: Vec<usize> = waiting.iter().map(|text| text.tokens.len()).collect();
+    let mut taken = vec![false; lengths.len()];
+    batch::next(&lengths, limits).into_iter().for_each(|at| taken[at] = true);
+    let mut taken = taken.into_iter();
+    waiting.extract_if(.., |_| taken.next().unwrap_or_default()).collect()
+}
+
+/// A request that is gone takes no answer.
+fn answer(batch: Vec<Waiting>, vectors: Result<Vec<Vec<f32>>, ModelError>) {
+    match vectors {
+        Ok(vectors) => {
+            for (text, vector) in batch.into_iter().zip(vectors) {
+                let _ = text.reply.send(Ok(vector));
+            }
+        }
+        Err(error) => {
+            for text in batch {
+                let _ = text.reply.send(Err(ModelError::internal(error.message())));
+            }
+        }
+    }
+}
+
+fn broken(reason: &str) -> ModelError {
+    ModelError::internal(format!("the model panicked ({reason}): this worker takes no more requests"))
+}
+
+pub(super) fn unloaded() -> ModelError {
+    ModelError::internal("the model was unloaded")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { texts: 4, tokens: 100 };
+
+    /// The vector of a text is its length; a text with a 0 panics, one with a 1 fails.
+    fn compute(texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, String> {
+        assert!(!texts.iter().any(|text| text.contains(&0)), "a zero");
+        match texts.iter().any(|text| text.contains(&1)) {
+            true => Err("a one".to_owned()),
+            false => Ok(texts.iter().map(|text| vec![text.len() as f32]).collect()),
+        }
+    }
+
+    fn start(queue: &Arc<Queue>, compute: Compute) -> std::thread::JoinHandle<()> {
+        let queue = Arc::clone(queue);
+        std::thread::spawn(move || queue.run(LIMITS, compute))
+    }
+
+    #[test]
+    fn every_text_gets_its_own_vector_in_batches() {
+        let queue = Queue::new(100);
+        let texts: Vec<Vec<u32>> = (1..=10).map(|length| vec![7; length]).collect();
+        let answers = queue.submit(texts).unwrap();
+        let (sizes, seen) = mpsc::channel();
+        let counted = move |texts: &[&[u32]]| {
+            sizes.send(texts.len()).unwrap();
+            compute(texts)
+        };
+        let thread = start(&queue, Box::new(counted));
+        for (at, answer) in answers.into_iter().enumerate() {
+            assert_eq!(answer.blocking_recv().unwrap().unwrap(), [at as f32 + 1.0]);
+        }
+        queue.close();
+        thread.join().unwrap();
+        let sizes: Vec<usize> = seen.iter().collect();
+        assert_eq!((sizes.iter().sum::<usize>(), sizes.len()), (10, 3), "{sizes:?}");
+        assert_eq!(queue.submit(vec![vec![7]]).unwrap_err().message(), "the model was unloaded");
+    }
+
+    #[test]
+    fn a_request_that_is_gone_is_not_computed_and_takes_no_place() {
+        let queue = Queue::new(2);
+        drop(queue.submit(vec![vec![7], vec![7]]).unwrap());
+        let kept = queue.submit(vec![vec![7; 3], vec![7]]).unwrap();
+        let full = queue.submit(vec![vec![7]]).unwrap_err();
+        assert_eq!(full.kind(), flash_openai::ModelErrorKind::Overloaded);
+        let thread = start(&queue, Box::new(compute));
+        assert_eq!(kept.into_iter().map(|answer| answer.blocking_recv().unwrap().unwrap()).count(), 2);
+        queue.close();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_failure_is_one_batchs_and_a_panic_is_the_end() {
+        let queue = Queue::new(100);
+        let thread = start(&queue, Box::new(compute));
+        let one = |text: Vec<u32>| queue.submit(vec![text]).unwrap().remove(0).blocking_recv().unwrap();
+        assert!(one(vec![1]).unwrap_err().message().contains("a one"));
+        assert_eq!(one(vec![7]).unwrap(), [1.0]);
+        assert!(one(vec![0]).unwrap_err().message().contains("a zero"));
+        thread.join().unwrap();
+        assert!(queue.health().is_err());
+        assert!(queue.submit(vec![vec![7]]).is_err());
+    }
+}

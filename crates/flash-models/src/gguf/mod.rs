@@ -1,0 +1,14 @@
+//! Quantised language models in GGUF files: the families llama, qwen2 and qwen3.
+//!
+//! candle's tensors and quantised matrices compute. The layers are put together here, because candle's models keep one
+//! cache inside and take one position: here, linear layers take the tokens of all sequences at once, and each sequence
+//! has its own cache.
+mod attention;
+mod decoder;
+mod engine;
+mod load;
+mod metadata;
+mod tokenizer;
+
+pub use engine::{GgufEngine, GgufSequence, Quantization};
+pub use load::{gguf, gguf_with};

@@ -1,0 +1,349 @@
+//! The thread of the model: admits, feeds, samples, sends.
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use flash_openai::{End, FinishReason, ModelError, Piece, Usage};
+
+use super::{
+    line::{Line, Request, broken},
+    plan::{Id, Limits, Needs, Scheduler, Work},
+    prefixes::Prefixes,
+    reply::Reply,
+};
+use crate::{
+    engine::{Engine, EngineError, Part},
+    sampling::{Sampler, Strategy},
+    text::{AnswerText, Vocabulary},
+};
+
+/// Owns the engine and everything that runs on it.
+pub(crate) struct Runner<E: Engine> {
+    engine: E,
+    vocabulary: Arc<Vocabulary>,
+    line: Arc<Line>,
+    limits: Limits,
+    /// Tokens that a sequence may have.
+    context: usize,
+    scheduler: Scheduler,
+    prefixes: Prefixes<E::Sequence>,
+    running: Vec<Running<E::Sequence>>,
+    next_id: Id,
+}
+
+/// A generation that runs.
+struct Running<S> {
+    id: Id,
+    prompt: Arc<[u32]>,
+    /// `None` until its first turn.
+    sequence: Option<S>,
+    /// Tokens of the prompt that the sequence has.
+    read: usize,
+    /// Those of them that came from a prefix.
+    cached: usize,
+    /// The token that was chosen last.
+    token: u32,
+    generated: usize,
+    most: usize,
+    ignores_end: bool,
+    sampler: Sampler,
+    text: AnswerText,
+    reply: Reply,
+}
+
+/// Whether a generation goes on.
+enum Next {
+    Continue,
+    End(FinishReason),
+    Fail(ModelError),
+}
+
+impl<E: Engine> Runner<E> {
+    /// `context` is at most the tokens of `limits`.
+    pub(crate) fn new(
+        engine: E,
+        vocabulary: Arc<Vocabulary>,
+        line: Arc<Line>,
+        limits: Limits,
+        context: usize,
+    ) -> Self {
+        Self {
+            engine,
+            vocabulary,
+            line,
+            limits,
+            context,
+            scheduler: Scheduler::new(limits),
+            prefixes: Prefixes::new(limits.chunk),
+            running: Vec::new(),
+            next_id: 0,
+        }
+    }
+
+    /// Runs until the line is closed or the engine panics.
+    pub(crate) fn run(mut self) {
+        self.line.attach();
+        while !self.line.is_closed() {
+            // The engine's state is not used after a panic.
+            match catch_unwind(AssertUnwindSafe(|| self.turn())) {
+                Ok(true) => {}
+                Ok(false) => std::thread::park(),
+                Err(panic) => {
+                    let reason = words(&*panic);
+                    tracing::error!("the model panicked: {reason}");
+                    self.line.break_down(&reason);
+                    self.fail_all(|| broken(&reason));
+                    break;
+                }
+            }
+        }
+        self.fail_all(|| ModelError::internal("the model was unloaded"));
+    }
+
+    /// One turn of the model. `false` if there was nothing to do.
+    fn turn(&mut self) -> bool {
+        let scheduler = &mut self.scheduler;
+        self.running.retain(|running| {
+            let gone = running.reply.is_gone();
+            if gone {
+                scheduler.remove(running.id);
+            }
+            !gone
+        });
+        while self.admit() {}
+        let turn = self.plan();
+        if turn.is_empty() {
+            return false;
+        }
+        match self.compute(&turn) {
+            Ok(rows) => self.answer(&turn, rows),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the model failed");
+                let failed = |id| turn.iter().any(|(other, _)| *other == id);
+                for running in self.running.extract_if(.., |running| failed(running.id)) {
+                    self.scheduler.remove(running.id);
+                    running.reply.fail(ModelError::internal(format!("the model failed: {error}")));
+                }
+            }
+        }
+        true
+    }
+
+    /// Lets the first of the line run, if there is room.
+    fn admit(&mut self) -> bool {
+        let (mut forget, mut needs) = (0, None);
+        let request = self.line.next_if(|request| {
+            let wanted = self.needs(request);
+            let room = self.scheduler.room_for(&wanted, self.prefixes.tokens());
+            forget = room.unwrap_or_default();
+            needs = Some(wanted);
+            room.is_some()
+        });
+        let (Some(request), Some(needs)) = (request, needs) else { return false };
+        let Request { prompt, sampling, reply } = request;
+        if prompt.is_empty() || prompt.len() >= self.context {
+            reply.fail(ModelError::context_length(prompt.len(), self.context - 1));
+            return true;
+        }
+        self.prefixes.shrink(self.prefixes.tokens() - forget);
+        self.next_id += 1;
+        self.scheduler.admit(self.next_id, &needs);
+        self.running.push(Running {
+            id: self.next_id,
+            sequence: None,
+            read: 0,
+            cached: 0,
+            token: 0,
+            generated: 0,
+            most: needs.total - needs.prompt,
+            ignores_end: sampling.ignore_eos,
+            sampler: Sampler::new(Strategy::from(&sampling), &prompt),
+            text: AnswerText::new(Arc::clone(&self.vocabulary), sampling.stop),
+            prompt,
+            reply,
+        });
+        true
+    }
+
+    fn needs(&self, request: &Request) -> Needs {
+        let prompt = request.prompt.len();
+        let total = prompt.saturating_add(request.sampling.max_tokens.max(1)).min(self.context);
+        // A short prompt is not worth waiting for.
+        let same = |running: &&Running<E::Sequence>| {
+            prompt > self.limits.chunk
+                && running.read < running.prompt.len()
+                && running.prompt == request.prompt
+        };
+        Needs { prompt, total, after: self.running.iter().find(same).map(|running| running.id) }
+    }
+
+    /// What is computed next. Sequences that begin have their prefix.
+    fn plan(&mut self) -> Vec<(Id, Work)> {
+        loop {
+            let can_take =
+                |id| self.running.iter().any(|running| running.id == id && running.reply.can_take());
+            let turn = self.scheduler.next_turn(can_take);
+            let begins = |running: &Running<E::Sequence>| {
+                running.sequence.is_none() && turn.iter().any(|(id, _)| *id == running.id)
+            };
+            let Some(at) = self.running.iter().position(begins) else { return turn };
+            self.begin(at);
+        }
+    }
+
+    /// Gives a generation its sequence: the longest prefix that is known, or an empty one.
+    fn begin(&mut self, at: usize) {
+        let running = &mut self.running[at];
+        if let Some((prefix, tokens)) = self.prefixes.longest(&running.prompt) {
+            match self.engine.prefix(prefix, tokens) {
+                Ok(Some(sequence)) => {
+                    running.sequence = Some(sequence);
+                    (running.read, running.cached) = (tokens, tokens);
+                    self.scheduler.prompt_read(running.id, tokens);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no prefix is used"),
+            }
+        }
+        if running.sequence.is_none() {
+            running.sequence = Some(self.engine.sequence());
+        }
+    }
+
+    /// Feeds the engine. A row of logits for each entry of the turn, in the order of `running`.
+    fn compute(&mut self, turn: &[(Id, Work)]) -> Result<Vec<Vec<f32>>, EngineError> {
+        let mut parts = Vec::with_capacity(turn.len());
+        for running in &mut self.running {
+            let Running { id, prompt, sequence: Some(sequence), read, token, .. } = running else { continue };
+            match work_of(*id, turn) {
+                Some(Work::Prompt(count)) => {
+                    let end = *read + count;
+                    parts.push(Part {
+                        sequence,
+                        tokens: &prompt[*read..end],
+                        wants_logits: end == prompt.len(),
+                    });
+                }
+                Some(Work::Token) => {
+                    parts.push(Part { sequence, tokens: std::slice::from_ref(token), wants_logits: true });
+                }
+                None => {}
+            }
+        }
+        let rows = self.engine.forward(&mut parts)?;
+        match rows.len() == parts.len() {
+            true => Ok(rows),
+            false => {
+                let message =
+                    format!("the engine gave {} rows of logits for {} parts", rows.len(), parts.len());
+                Err(EngineError::new(message))
+            }
+        }
+    }
+
+    /// Chooses and sends the tokens of a turn.
+    fn answer(&mut self, turn: &[(Id, Work)], rows: Vec<Vec<f32>>) {
+        let mut rows = rows.into_iter();
+        let mut ended = Vec::new();
+        for at in 0..self.running.len() {
+            let Some(work) = work_of(self.running[at].id, turn) else { continue };
+            let row = rows.next().unwrap_or_default();
+            if let Work::Prompt(count) = work {
+                let running = &mut self.running[at];
+                running.read += count;
+                self.scheduler.prompt_read(running.id, count);
+                if running.read < running.prompt.len() {
+                    continue;
+                }
+                self.keep_prefix(at);
+            }
+            let running = &mut self.running[at];
+            match running.take(row, &self.vocabulary) {
+                Next::Continue => {}
+                Next::End(finish_reason) => {
+                    running.reply.end(End { finish_reason, usage: running.usage() });
+                    ended.push(running.id);
+                }
+                Next::Fail(error) => {
+                    running.reply.fail(error);
+                    ended.push(running.id);
+                }
+            }
+        }
+        self.running.retain(|running| !ended.contains(&running.id));
+        ended.into_iter().for_each(|id| self.scheduler.remove(id));
+    }
+
+    /// Keeps the beginning of a prompt that was read, if there is room beside what runs.
+    fn keep_prefix(&mut self, at: usize) {
+        let Running { prompt, sequence: Some(sequence), cached, .. } = &self.running[at] else { return };
+        let tokens = self.prefixes.worth_keeping(prompt);
+        let Some(left) = self.scheduler.room_for_prefixes().checked_sub(tokens) else { return };
+        if tokens == 0 || tokens == *cached {
+            return;
+        }
+        self.prefixes.shrink(left);
+        match self.engine.prefix(sequence, tokens) {
+            Ok(Some(prefix)) => self.prefixes.keep(Arc::clone(prompt), tokens, prefix),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no prefix is kept"),
+        }
+    }
+
+    fn fail_all(&mut self, error: impl Fn() -> ModelError) {
+        for running in self.running.drain(..) {
+            self.scheduler.remove(running.id);
+            running.reply.fail(error());
+        }
+    }
+}
+
+impl<S> Running<S> {
+    /// Chooses a token from logits, and sends what it adds.
+    fn take(&mut self, logits: Vec<f32>, vocabulary: &Vocabulary) -> Next {
+        let Some(chosen) = self.sampler.choose(logits) else {
+            return Next::Fail(ModelError::internal("the model failed: its logits are no numbers"));
+        };
+        self.token = chosen.token;
+        self.generated += 1;
+        let ends = !self.ignores_end && vocabulary.ends_with(chosen.token);
+        let mut added = match ends {
+            true => self.text.end(),
+            false => self.text.push(&chosen),
+        };
+        let full = self.generated >= self.most;
+        if full && !ends && !added.stopped {
+            let rest = self.text.end();
+            added.text.push_str(&rest.text);
+            added.logprobs.extend(rest.logprobs);
+            added.stopped = rest.stopped;
+        }
+        let next = match (ends || added.stopped, full) {
+            (true, _) => Next::End(FinishReason::Stop),
+            (false, true) => Next::End(FinishReason::Length),
+            (false, false) => Next::Continue,
+        };
+        self.reply.piece(Piece { text: added.text, tokens: 1, logprobs: added.logprobs });
+        next
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt.len(),
+            cached_tokens: self.cached,
+            completion_tokens: self.generated,
+        }
+    }
+}
+
+fn work_of(id: Id, turn: &[(Id, Work)]) -> Option<Work> {
+    turn.iter().find(|(other, _)| *other == id).map(|(_, work)| *work)
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}
