@@ -7,12 +7,7 @@ use crate::descriptor::{Argument, FunctionSettings, Output, Route};
 
 const CPU: ResourceConfig = ResourceConfig::new("cpu").cpu(CpuInstance::Cpu3c_1_2);
 
-fn function(
-    name: &'static str,
-    line: u32,
-    resource: Resource,
-    route: Option<Route>,
-) -> &'static Function {
+fn function(name: &'static str, line: u32, resource: Resource, route: Option<Route>) -> &'static Function {
     Box::leak(Box::new(Function {
         name,
         owner: None,
@@ -102,10 +97,7 @@ fn equal_names_and_routes_are_reported_with_both_places() {
         function("b", 9, Resource::Named("cpu"), PING_BY_NAME),
         function("a", 3, Resource::Declared(CPU), PING),
     ]);
-    assert_eq!(
-        routes,
-        ["GET /a/{id} is served twice: by `a` at src/jobs.rs:3 and by `b` at src/jobs.rs:9"]
-    );
+    assert_eq!(routes, ["GET /a/{id} is served twice: by `a` at src/jobs.rs:3 and by `b` at src/jobs.rs:9"]);
 }
 
 #[test]
@@ -117,12 +109,7 @@ fn configs_that_disagree_or_are_missing_are_reported() {
     let missing = errors_of(vec![function("f", 1, Resource::Named("nowhere"), None)]);
     assert!(missing[0].contains("which no function configures: add `cpu"), "{missing:?}");
     let near = errors_of(vec![
-        function(
-            "f",
-            1,
-            Resource::Declared(ResourceConfig::new("front").cpu(CpuInstance::Cpu3c_1_2)),
-            None,
-        ),
+        function("f", 1, Resource::Declared(ResourceConfig::new("front").cpu(CpuInstance::Cpu3c_1_2)), None),
         function("g", 2, Resource::Named("frnt"), None),
     ]);
     assert!(near[0].ends_with("did you mean `worker = \"front\"`?"), "{near:?}");
@@ -173,9 +160,7 @@ fn routers_that_own_the_same_paths_are_reported_with_both_places() {
         "the paths below `/chat` are served twice: by `a` at src/web.rs:3 and by `b` at src/web.rs:9: give \
          one of them another prefix, as in `http = \"/chat\"`"
     );
-    assert!(
-        conflict(None).starts_with("all paths that nothing else takes are served twice: by `a` at src/")
-    );
+    assert!(conflict(None).starts_with("all paths that nothing else takes are served twice: by `a` at src/"));
     let apart = vec![router("a", 3, Resource::Declared(CPU), None), router("b", 9, other, Some("/chat"))];
     assert!(Registry::check(Vec::new(), apart).is_ok());
     let one_type = vec![

@@ -285,7 +285,9 @@ async fn answer(
         path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     text.extend(query_of(request.uri().query().unwrap_or_default()));
     check_coding(request.headers())?;
-    if let Some(resumed) = resumed(function, call) {
+    // Its stream is dropped at once.
+    let is_head = request.method() == http::Method::HEAD;
+    if let Some(resumed) = resumed(function, call).filter(|_| !is_head) {
         return Ok(resumed);
     }
     let input = input_of(function, text, request, call.shared.max_body_mib).await?;
@@ -311,12 +313,14 @@ async fn answer(
             let shared = call.shared.clone();
             let failed = move |error: Error, context: &Context| failed(error.into_wire(), &shared, context);
             let running = call.running.take();
-            let (Some(capacity), Some(route)) = (function.settings.replay, function.route) else {
+            let capacity = function.settings.replay.filter(|_| !is_head);
+            let (Some(capacity), Some(route)) = (capacity, function.route) else {
                 let texts = sent_events::texts(chunks, kind, Ids::Numbers, context, failed);
                 return Ok(sent_events::answer(texts, running));
             };
+            let ends = deadline.map(tokio::time::Instant::from_std);
             let worker: Arc<str> = call.shared.worker_id.to_str().unwrap_or_default().into();
-            let events = call.shared.replays.begin(route, capacity, running, move |stream| {
+            let events = call.shared.replays.begin(route, capacity, running, ends, move |stream| {
                 sent_events::texts(chunks, kind, Ids::Kept { stream, worker }, context, failed)
             });
             Ok(sent_events::answer(events, None))

@@ -17,7 +17,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use super::requests::Running;
@@ -26,9 +26,9 @@ use crate::descriptor::Route;
 /// How long a stream goes on, and its events are kept, without a reader.
 const WITHOUT_READER: Duration = Duration::from_secs(60);
 /// The most bytes of events that a stream keeps, unless a single event is larger.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 /// The most streams whose events are kept after their end. The number of running ones is limited by that of requests.
-const MAX_ENDED: usize = 256;
+const MAX_ENDED: usize = 64;
 
 /// The streams of this worker. Cheap to clone.
 #[derive(Clone, Default)]
@@ -38,6 +38,7 @@ pub(super) struct Replays(Arc<Mutex<HashMap<String, Kept>>>);
 #[derive(Clone)]
 struct Kept {
     route: Route,
+    began: Instant,
     buffer: Arc<watch::Sender<Buffer>>,
 }
 
@@ -111,7 +112,7 @@ impl Buffer {
     /// A connection reads on after this event; `None` if events after it are forgotten.
     fn attach(&mut self, after: u64) -> Option<u64> {
         let first = self.events.front().map_or(self.next, |(number, _)| *number);
-        if after + 1 < first || after >= self.next {
+        if after >= self.next || after + 1 < first {
             return None;
         }
         self.read = after;
@@ -143,6 +144,7 @@ impl Replays {
         route: Route,
         capacity: u32,
         running: Option<Running>,
+        deadline: Option<Instant>,
         texts: impl FnOnce(Arc<str>) -> S,
     ) -> BoxStream<'static, String>
     where
@@ -150,7 +152,7 @@ impl Replays {
     {
         let id = Uuid::new_v4().simple().to_string();
         let buffer = Arc::new(watch::Sender::new(Buffer::new(capacity)));
-        let kept = Kept { route, buffer };
+        let kept = Kept { route, began: Instant::now(), buffer };
         let texts = texts(id.as_str().into());
         let events = kept.read(0);
         {
@@ -161,7 +163,7 @@ impl Replays {
         let streams = self.clone();
         // It ends by itself, at the latest when nobody has read for a while.
         tokio::spawn(async move {
-            kept.produce(texts, running).await;
+            kept.produce(texts, running, deadline).await;
             streams.0.lock().remove(&id);
         });
         // The first connection always finds the first event.
@@ -191,7 +193,8 @@ fn forget_ended(streams: &mut HashMap<String, Kept>) {
     if streams.len() < MAX_ENDED {
         return;
     }
-    let ended = streams.iter().find(|(_, kept)| is_idle(kept)).map(|(id, _)| id.clone());
+    let ended = streams.iter().filter(|(_, kept)| is_idle(kept)).min_by_key(|(_, kept)| kept.began);
+    let ended = ended.map(|(id, _)| id.clone());
     if let Some(kept) = ended.and_then(|id| streams.remove(&id)) {
         // Its task waits on; the events need not.
         kept.buffer.send_modify(|buffer| buffer.events = VecDeque::new());
@@ -241,7 +244,15 @@ impl Kept {
     }
 
     /// Runs the stream to its end, or until nobody has read for a while. The events stay for as long again.
-    async fn produce(&self, texts: impl Stream<Item = String> + Send, running: Option<Running>) {
+    ///
+    /// At its deadline the stream goes on even if there is no room, because it ends then: a stream that waited for a
+    /// reader would hold its slot past the time that the platform gives the request.
+    async fn produce(
+        &self,
+        texts: impl Stream<Item = String> + Send,
+        running: Option<Running>,
+        deadline: Option<Instant>,
+    ) {
         let mut room = self.buffer.subscribe();
         let mut abandoned = pin!(abandoned(self.buffer.subscribe()));
         let mut is_abandoned = false;
@@ -249,7 +260,10 @@ impl Kept {
             let mut texts = pin!(texts);
             loop {
                 let next = async {
-                    let _ = room.wait_for(Buffer::has_room).await;
+                    tokio::select! {
+                        _ = room.wait_for(Buffer::has_room) => {}
+                        () = until(deadline) => {}
+                    }
                     texts.next().await
                 };
                 tokio::select! {
@@ -272,6 +286,14 @@ impl Kept {
         if !is_abandoned {
             abandoned.await;
         }
+    }
+}
+
+/// Completes at this time; never without one.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -323,7 +345,7 @@ mod tests {
     #[test]
     fn a_client_returns_to_any_event_that_is_kept_and_to_none_that_never_was() {
         let mut buffer = buffer(3, 3);
-        assert!(buffer.attach(4).is_none());
+        assert!(buffer.attach(4).is_none() && buffer.attach(u64::MAX).is_none());
         let reader = buffer.attach(3).unwrap();
         assert!(matches!(buffer.take(reader), Found::Nothing));
         let second = buffer.attach(1).unwrap();
@@ -350,7 +372,7 @@ mod tests {
             Some((read.recv().await?.to_owned(), read))
         });
         let mut id = None;
-        let events = replays.begin(ROUTE, 2, None, |stream| {
+        let events = replays.begin(ROUTE, 2, None, None, |stream| {
             id = Some(stream.to_string());
             texts
         });
@@ -390,6 +412,21 @@ mod tests {
         assert!(events.next().await.is_some());
         drop(events);
         words.closed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_stream_without_a_reader_ends_at_its_deadline() {
+        let replays = Replays::default();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let (taken, mut takes) = mpsc::unbounded_channel();
+        // As a guarded stream does, it ends at its deadline when it is polled.
+        let texts = stream::unfold(taken, move |taken| async move {
+            taken.send(()).ok()?;
+            (Instant::now() < deadline).then(|| ("word".to_owned(), taken))
+        });
+        drop(replays.begin(ROUTE, 2, None, Some(deadline), |_| texts));
+        while takes.recv().await.is_some() {}
+        assert_eq!(Instant::now(), deadline);
     }
 
     #[tokio::test(start_paused = true)]
