@@ -53,6 +53,12 @@ async fn a_request_goes_to_the_worker_type_of_its_model_and_what_the_manifest_kn
     );
     assert_eq!(client.get(url(chat)).await.status, 405);
 
+    let job = json!({ "openai_route": chat, "openai_input": { "model": "parrot", "messages": [
+        { "role": "user", "content": "as a job" }
+    ] } });
+    let job = client.post(url("/v2/asked/runsync"), json!({ "input": job })).await;
+    assert_eq!(job.json()["output"][0]["choices"][0]["message"]["content"], "as a job", "{job:?}");
+
     for (path, model, worker_type) in [
         (chat, "parrot", "spoken-"),
         (chat, "echo-latest", "echoing-"),
