@@ -189,6 +189,7 @@ fn check_room(cache: &HubCache, model: &HubModel, needed: u64) -> Result<(), Dow
     std::fs::create_dir_all(root).map_err(DownloadError::io(root))?;
     // A file system that does not say how much is free may have room.
     let Ok(disk) = statvfs(root) else { return Ok(()) };
+    #[allow(clippy::unnecessary_cast, reason = "the types differ by system")]
     let free = (disk.blocks_available() as u64).saturating_mul(disk.fragment_size() as u64);
     match needed > free {
         true => {
