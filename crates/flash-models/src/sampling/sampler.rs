@@ -35,11 +35,11 @@ impl From<&Sampling> for Strategy {
         Self {
             temperature: sampling.temperature,
             top_p: sampling.top_p,
-            top_k: None,
+            top_k: sampling.top_k,
             seed: sampling.seed,
-            repetition: 1.0,
-            frequency: 0.0,
-            presence: 0.0,
+            repetition: sampling.repetition_penalty,
+            frequency: sampling.frequency_penalty,
+            presence: sampling.presence_penalty,
             logprobs: sampling.logprobs,
         }
     }

@@ -25,6 +25,15 @@ pub struct Sampling {
     pub temperature: f32,
     /// Over 0, at most 1: only the most likely tokens that have this much probability together. 1 is all.
     pub top_p: f32,
+    /// Only so many of the most likely tokens, from 1. `None` is all.
+    pub top_k: Option<usize>,
+    /// Subtracted from a token's logit for each time that the answer has it: from -2 to 2, 0 is none.
+    pub frequency_penalty: f32,
+    /// Subtracted from a token's logit if the answer has it: from -2 to 2, 0 is none.
+    pub presence_penalty: f32,
+    /// Makes tokens that prompt or answer have less likely if over 1, more likely if under: over 0, 1 is none. Divides
+    /// positive logits and multiplies negative ones.
+    pub repetition_penalty: f32,
     /// The same seed, prompt and sampling give the same answer on the same machine. Without, each answer differs.
     pub seed: Option<u64>,
     /// Tokens to generate at most, from 1. Prompt and answer fit into the context together.
@@ -44,6 +53,10 @@ impl Sampling {
         Self {
             temperature: 1.0,
             top_p: 1.0,
+            top_k: None,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            repetition_penalty: 1.0,
             seed: None,
             max_tokens,
             stop: Vec::new(),

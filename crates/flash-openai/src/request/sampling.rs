@@ -22,6 +22,10 @@ pub(crate) struct Controls {
     ignore_eos: Option<bool>,
     frequency_penalty: Option<f32>,
     presence_penalty: Option<f32>,
+    /// Not OpenAI's; clients of vLLM send it. 0 and -1 are all tokens.
+    top_k: Option<i64>,
+    /// Not OpenAI's; clients of vLLM send it.
+    repetition_penalty: Option<f32>,
     logit_bias: Option<serde_json::Map<String, Value>>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
@@ -71,6 +75,12 @@ impl Controls {
             temperature: within("temperature", self.temperature, 0.0..=2.0)?.unwrap_or(1.0),
             // Of nothing, the most likely token is left.
             top_p: top_p.max(f32::MIN_POSITIVE),
+            top_k: self.top_k()?,
+            frequency_penalty: within("frequency_penalty", self.frequency_penalty, -2.0..=2.0)?
+                .unwrap_or(0.0),
+            presence_penalty: within("presence_penalty", self.presence_penalty, -2.0..=2.0)?.unwrap_or(0.0),
+            repetition_penalty: within("repetition_penalty", self.repetition_penalty, 0.01..=10.0)?
+                .unwrap_or(1.0),
             // Any number is a seed.
             seed: self.seed.map(i64::cast_unsigned),
             stop: self.stops()?,
@@ -80,6 +90,13 @@ impl Controls {
         };
         self.check_unsupported()?;
         Ok((limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)), sampling))
+    }
+
+    fn top_k(&self) -> Result<Option<usize>, ApiError> {
+        Ok(match within("top_k", self.top_k, -1..=1_000_000)? {
+            None | Some(..=0) => None,
+            Some(count) => Some(usize::try_from(count).unwrap_or(usize::MAX)),
+        })
     }
 
     fn stops(&self) -> Result<Vec<String>, ApiError> {
@@ -105,13 +122,6 @@ impl Controls {
 
     /// What changes answers must not be ignored.
     fn check_unsupported(&self) -> Result<(), ApiError> {
-        let penalties =
-            [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)];
-        for (name, penalty) in penalties {
-            if within(name, penalty, -2.0..=2.0)?.is_some_and(|penalty| penalty != 0.0) {
-                return Err(unsupported(name, "leave it out, or set it to 0"));
-            }
-        }
         if self.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()) {
             return Err(unsupported("logit_bias", "leave it out"));
         }

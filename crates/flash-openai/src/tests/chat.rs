@@ -43,7 +43,7 @@ async fn the_model_gets_messages_and_sampling_as_the_client_set_them() {
     let mut fields = request(json!({
         "max_completion_tokens": 5, "temperature": 0.5, "top_p": 0.0, "seed": -1, "n": 2, "stop": ["a", "b"],
         "ignore_eos": true, "logprobs": true, "top_logprobs": 2, "unknown": { "field": [1] }, "tools": [],
-        "response_format": { "type": "text" }, "frequency_penalty": 0
+        "response_format": { "type": "text" }, "frequency_penalty": 0.5, "top_k": 40, "repetition_penalty": 1.5
     }));
     fields["messages"] = json!([
         { "role": "developer", "content": [{ "type": "text", "text": "be " }, { "type": "text", "text": "kind" }] },
@@ -57,6 +57,8 @@ async fn the_model_gets_messages_and_sampling_as_the_client_set_them() {
     let sampling = &asked[0].sampling;
     assert_eq!((sampling.temperature, sampling.max_tokens, sampling.seed), (0.5, 5, Some(u64::MAX)));
     assert!(sampling.top_p > 0.0 && sampling.ignore_eos);
+    let penalties = (sampling.frequency_penalty, sampling.presence_penalty, sampling.repetition_penalty);
+    assert_eq!((sampling.top_k, penalties), (Some(40), (0.5, 0.0, 1.5)));
     assert_eq!((&sampling.stop[..], sampling.logprobs), (&["a".to_owned(), "b".to_owned()][..], Some(2)));
     assert_eq!(asked[1].sampling.seed, Some(0), "choices differ, and come again");
 
@@ -116,7 +118,8 @@ async fn what_cannot_be_honoured_is_refused_by_name() {
         (json!({ "functions": [{}] }), "functions", "not supported"),
         (json!({ "response_format": { "type": "json_object" } }), "response_format", "`type` to `text`"),
         (json!({ "logit_bias": { "5": 1 } }), "logit_bias", "not supported"),
-        (json!({ "presence_penalty": 0.5 }), "presence_penalty", "set it to 0"),
+        (json!({ "presence_penalty": 2.5 }), "presence_penalty", "2.5"),
+        (json!({ "top_k": -2 }), "top_k", "-2"),
         (json!({ "temperature": 2.5 }), "temperature", "is 2.5, but must be from 0 to 2"),
         (json!({ "top_p": -1 }), "top_p", "must be from 0 to 1"),
         (json!({ "n": 0 }), "n", "must be from 1 to 128"),
