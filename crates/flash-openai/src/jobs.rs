@@ -36,7 +36,8 @@ pub struct Jobs {
 
 impl Jobs {
     pub(crate) fn new(router: Router) -> Self {
-        Self { router }
+        // Jobs have limits of their own, and the body is in memory already.
+        Self { router: router.layer(axum::extract::DefaultBodyLimit::disable()) }
     }
 
     /// The answer to a request: the text of each server-sent event, or one value. Without a body it is a GET. An error is

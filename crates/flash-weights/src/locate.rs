@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use flash_protocol::{HubModel, InvalidModel, ModelEntry, ModelReference};
 
 use crate::{
+    LockError,
     cache::HubCache,
     lock::ModelLock,
     patterns::{Patterns, files_below},
@@ -34,6 +35,9 @@ pub enum NotLocated {
     /// The reference is not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidModel),
+    /// There is a lock file, and it cannot be read.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The directory is not there.
     #[error("the directory of the model `{model}` is not there: {}", directory.display())]
     NoDirectory {
@@ -68,13 +72,13 @@ pub enum NotLocated {
 pub fn locate(model: &ModelEntry, place: &Place) -> Result<PathBuf, NotLocated> {
     let reference = ModelReference::parse(&model.reference)?;
     let files = Patterns::new(&model.files);
+    if let Some(given) = &place.given {
+        return complete(given.clone(), model, &files);
+    }
     if let ModelReference::Hub(hub) = &reference
         && let Some(cached) = provider_cached(Path::new(PROVIDER_CACHE), hub, &files)
     {
         return Ok(cached);
-    }
-    if let Some(given) = &place.given {
-        return complete(given.clone(), model, &files);
     }
     match reference {
         ModelReference::Hub(hub) => in_cache(&hub, model, &files, place),
@@ -98,8 +102,12 @@ pub fn directory_of(reference: &ModelReference, crate_directory: &Path) -> Optio
     }
 }
 
-/// A model that the provider has put on the host.
+/// A model that the provider has put on the host. Only by its commit: what a host has by the name of a branch may be of
+/// another day.
 fn provider_cached(root: &Path, model: &HubModel, files: &Patterns) -> Option<PathBuf> {
+    if !model.is_pinned() {
+        return None;
+    }
     let directory = root.join(&model.repo).join(&model.revision);
     let names = files_below(&directory).ok()?;
     files.unmatched(&names).is_empty().then_some(directory)
@@ -124,7 +132,7 @@ fn in_cache(
 ) -> Result<PathBuf, NotLocated> {
     let missing = || NotLocated::NotFetched { model: model.reference.clone() };
     let cache = place.cache.as_ref().ok_or_else(missing)?;
-    let lock = ModelLock::load(&place.crate_directory).ok().flatten();
+    let lock = ModelLock::load(&place.crate_directory)?;
     let Some(locked) = lock.and_then(|lock| lock.of(model)) else {
         return cache.find(hub, files).map(|found| found.directory).ok_or_else(missing);
     };
@@ -232,14 +240,17 @@ mod tests {
     #[test]
     fn what_the_provider_has_cached_is_used_when_it_is_whole() {
         let directory = TempDir::new().unwrap();
-        let model = HubModel { repo: "org/name".into(), revision: "v1".into() };
+        let commit = "0a".repeat(20);
+        let at = |revision: &str| HubModel { repo: "org/name".into(), revision: revision.into() };
         let files = Patterns::new(["*.bin", "config.json"]);
-        write(directory.path(), "org/name/v1/a.bin", "");
-        assert_eq!(provider_cached(directory.path(), &model, &files), None);
-        write(directory.path(), "org/name/v1/config.json", "");
-        assert_eq!(
-            provider_cached(directory.path(), &model, &files),
-            Some(directory.path().join("org/name/v1"))
-        );
+        write(directory.path(), &format!("org/name/{commit}/a.bin"), "");
+        assert_eq!(provider_cached(directory.path(), &at(&commit), &files), None);
+        for revision in [&commit, "main"] {
+            write(directory.path(), &format!("org/name/{revision}/a.bin"), "");
+            write(directory.path(), &format!("org/name/{revision}/config.json"), "");
+        }
+        let whole = directory.path().join("org/name").join(&commit);
+        assert_eq!(provider_cached(directory.path(), &at(&commit), &files), Some(whole));
+        assert_eq!(provider_cached(directory.path(), &at("main"), &files), None, "of which day?");
     }
 }

@@ -127,8 +127,14 @@ async fn from_hub(
 ) -> Result<Fetched, Failure> {
     let patterns = model.patterns();
     let locked = place.lock.as_ref().and_then(|lock| lock.models.get(&model.entry.reference));
-    let locked = locked.filter(|locked| policy != LockPolicy::Renew && locked.has_patterns(&patterns));
-    let request = Request { model: hub, patterns: &patterns, locked };
+    let locked = locked.filter(|_| policy != LockPolicy::Renew);
+    // Other files of the same commit, whatever has become of the branch.
+    let revision = locked.map_or(&hub.revision, |locked| &locked.commit).clone();
+    let at_commit = HubModel { repo: hub.repo.clone(), revision };
+    let request = match locked.filter(|locked| locked.has_patterns(&patterns)) {
+        Some(locked) => Request { model: hub, patterns: &patterns, locked: Some(locked) },
+        None => Request { model: &at_commit, patterns: &patterns, locked: None },
+    };
     let bar = output.progress("Fetching", &hub.to_string());
     let show = |Progress { done, total }: Progress| {
         bar.set_total(total);

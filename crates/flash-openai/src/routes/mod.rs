@@ -6,6 +6,7 @@ mod running;
 mod stream;
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -14,11 +15,14 @@ use axum::{
     Router,
     extract::{FromRequest, Request},
     http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
-use crate::{error::ApiError, served::Served};
+use crate::{error::ApiError, model::ModelError, served::Served};
 
 /// What all routes share.
 #[derive(Debug)]
@@ -41,7 +45,21 @@ pub(crate) fn router(models: Served) -> Router {
         .method_not_allowed_fallback(|request: Request| async move {
             ApiError::wrong_method(request.method().as_str(), request.uri().path())
         })
+        .layer(middleware::from_fn(caught))
         .with_state(api)
+}
+
+/// A model that panics is a model that failed.
+async fn caught(request: Request, next: Next) -> Response {
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => ApiError::from(panicked()).into_response(),
+    }
+}
+
+/// The error of a model that panicked. What it said is in the log of its worker.
+fn panicked() -> ModelError {
+    ModelError::internal("the model panicked")
 }
 
 /// Seconds since 1970.

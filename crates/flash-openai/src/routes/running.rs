@@ -1,5 +1,5 @@
 //! Choices from their start: what each prompt is asked for, and the items of all as they come.
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{
     StreamExt as _,
@@ -70,7 +70,10 @@ pub(super) fn start(
             let sampling = Sampling { max_tokens, seed, ..plan.sampling.clone() };
             let index = choices.len();
             let generating = model.generate(Generation { prompt: prompt.clone(), sampling });
-            choices.push(generating.map(move |item| (index, item)).boxed());
+            // A panic ends this choice with an event, and not the connection.
+            let items = AssertUnwindSafe(generating).catch_unwind();
+            let items = items.map(|item| item.unwrap_or_else(|_| Err(super::panicked())));
+            choices.push(items.map(move |item| (index, item)).boxed());
         }
     }
     let totals = Totals::new(prompt_tokens, choices.len());

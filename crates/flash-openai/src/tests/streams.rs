@@ -35,6 +35,19 @@ async fn a_stream_has_the_role_the_text_the_reason_and_the_end() {
 }
 
 #[tokio::test]
+async fn a_model_that_panics_is_a_failure_in_openais_shape_that_clients_do_not_repeat() {
+    let router = || {
+        let panics = Scripted::fails_after(&["Hel"], || panic!("a poisoned lock"));
+        Models::new().text("talk", panics).router().unwrap()
+    };
+    for fields in [json!({}), json!({ "stream": false })] {
+        let answer = post(router(), PATH, request(fields)).await;
+        assert_eq!(answer.message(500, None), "the model panicked");
+        assert_eq!(answer.should_retry.as_deref(), Some("false"));
+    }
+}
+
+#[tokio::test]
 async fn usage_is_in_the_last_chunk_or_in_each_if_the_client_asks() {
     let chunks = stream(json!({ "stream_options": { "include_usage": true } })).await.chunks();
     let (last, others) = chunks.split_last().unwrap();

@@ -96,9 +96,15 @@ impl Hub {
         let setting = |name, problem: &str| DownloadError::Setting { name, problem: problem.to_owned() };
         let address = Url::parse(&format!("{}/", endpoint.trim_end_matches('/')))
             .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
-        let endpoint = address
-            .ok_or_else(|| setting("HF_ENDPOINT", "expected an address such as https://huggingface.co"))?;
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
+            // They would show in messages. The token has a variable of its own.
+            .filter(|url| url.username().is_empty() && url.password().is_none());
+        let endpoint = address.ok_or_else(|| {
+            setting(
+                "HF_ENDPOINT",
+                "expected an address such as https://huggingface.co, without a name and a password",
+            )
+        })?;
         let authorization = token.map(|Token(token)| {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
                 .map_err(|_| setting("HF_TOKEN", "it has characters that no token has"))?;

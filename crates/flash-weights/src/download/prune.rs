@@ -38,7 +38,7 @@ pub fn prune(
     for snapshot in entries(&repo.join("snapshots"))? {
         let commit = name(&snapshot);
         if keep.contains(&commit) {
-            used.extend(blobs_of(&snapshot));
+            used.extend(blobs_of(&snapshot)?);
             continue;
         }
         if !dry_run {
@@ -75,9 +75,12 @@ fn name(path: &Path) -> String {
 }
 
 /// The names of the blobs that a snapshot links to.
-fn blobs_of(snapshot: &Path) -> Vec<String> {
-    let links = files_below(snapshot).unwrap_or_default().into_iter();
-    links.filter_map(|file| fs::read_link(snapshot.join(file)).ok()).map(|target| name(&target)).collect()
+///
+/// # Errors
+/// When it cannot be read whole: what it links to would be removed.
+fn blobs_of(snapshot: &Path) -> Result<Vec<String>, DownloadError> {
+    let links = files_below(snapshot).map_err(DownloadError::io(snapshot))?.into_iter();
+    Ok(links.filter_map(|file| fs::read_link(snapshot.join(file)).ok()).map(|target| name(&target)).collect())
 }
 
 /// Whether a process holds the lock of a blob.

@@ -71,7 +71,6 @@ pub async fn pull(
 ) -> Result<Pulled, DownloadError> {
     let Request { model, patterns, locked } = *request;
     if let Some(there) = locked.and_then(|locked| whole(cache, model, locked)) {
-        link::name_commit(cache, model, &there.locked.commit)?;
         return Ok(there);
     }
     if hub.offline {
@@ -98,8 +97,11 @@ pub async fn pull(
         link::link(cache, model, &listing.commit, &file.name, file.hash.as_str())?;
         files.insert(file.name.clone(), content);
     }
-    // Last: a branch that is named has all its files.
-    link::name_commit(cache, model, &listing.commit)?;
+    // Last: a branch that is named has all its files. What is locked may be older than what others have fetched of
+    // the branch, so it gets no name.
+    if locked.is_none() {
+        link::name_commit(cache, model, &listing.commit)?;
+    }
     let patterns = patterns.texts().map(str::to_owned).collect();
     let directory = cache.snapshot(model, &listing.commit);
     Ok(Pulled { directory, locked: LockedModel { commit: listing.commit, patterns, files }, fetched })
