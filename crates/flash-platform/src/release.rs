@@ -8,7 +8,7 @@ use std::{
 
 use flash_logs::{LogLine, Sink, of_release};
 use flash_protocol::{
-    BatchRun, CommandWorker, Retries,
+    BatchRun, CommandWorker,
     catalogue::PriceList,
     manifest::{FunctionEntry, Manifest, WorkerType},
     wire::job::JobStatus,
@@ -18,7 +18,7 @@ use super::{
     interface::{InputSchemas, RouteTable, render_openapi},
     launch::{Artifact, Launch},
     meter::Meter,
-    pool::{Batches, Pool, PoolContext},
+    pool::{JobRules, Pool, PoolContext},
     queue::{Ended, Next, OnEnd},
     tally::{Ending, Tally},
 };
@@ -74,10 +74,8 @@ impl Release {
             let own = manifest.functions.iter().filter(|function| function.worker == worker.name);
             meter.tally().name(own.map(|function| (function.call_name(), shown(function))));
             let on_end = on_end(worker, context.log.clone(), &meter);
-            let retries = retries_of(&manifest, worker);
-            let batches = batches_of(&manifest, worker);
-            let pool =
-                Pool::new(worker.clone(), retries, batches, number, launch.clone(), context, meter, on_end);
+            let rules = rules_of(&manifest, worker);
+            let pool = Pool::new(worker.clone(), rules, number, launch.clone(), context, meter, on_end);
             (worker.name.clone(), pool)
         };
         Self {
@@ -151,19 +149,16 @@ impl Release {
     }
 }
 
-/// How often each function of a worker type runs again after a retryable error.
-fn retries_of(manifest: &Manifest, worker: &WorkerType) -> Arc<BTreeMap<String, Retries>> {
-    let own = manifest.functions_of(&worker.name);
-    Arc::new(own.filter_map(|function| Some((function.call_name(), function.settings.retries?))).collect())
-}
-
-/// What the functions of a worker type say about batches.
-fn batches_of(manifest: &Manifest, worker: &WorkerType) -> Batches {
+/// What the functions of a worker type say about their jobs.
+fn rules_of(manifest: &Manifest, worker: &WorkerType) -> JobRules {
     let own: Vec<_> = manifest.functions_of(&worker.name).collect();
     let limits = || own.iter().filter_map(|function| Some((function, function.settings.batch?)));
     let weighed = limits().filter(|(_, limits)| limits.weighed).map(|(function, _)| function.call_name());
-    Batches {
-        largest: limits().map(|(_, limits)| limits.max as usize).max(),
+    let retries =
+        own.iter().filter_map(|function| Some((function.call_name(), function.settings.retries?))).collect();
+    JobRules {
+        retries: Arc::new(retries),
+        largest_batch: limits().map(|(_, limits)| limits.max as usize).max(),
         weighed: Arc::new(weighed.collect()),
     }
 }

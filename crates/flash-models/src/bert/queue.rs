@@ -36,6 +36,9 @@ enum State {
     Broken(String),
 }
 
+/// The vector of one text, when it is there.
+pub(super) type Answer = oneshot::Receiver<Result<Vec<f32>, ModelError>>;
+
 impl Queue {
     /// At most `most` texts wait.
     pub(super) fn new(most: usize) -> Arc<Self> {
@@ -43,10 +46,7 @@ impl Queue {
     }
 
     /// All texts of a request wait, or none.
-    pub(super) fn submit(
-        &self,
-        texts: Vec<Vec<u32>>,
-    ) -> Result<Vec<oneshot::Receiver<Result<Vec<f32>, ModelError>>>, ModelError> {
+    pub(super) fn submit(&self, texts: Vec<Vec<u32>>) -> Result<Vec<Answer>, ModelError> {
         let mut replies = Vec::with_capacity(texts.len());
         match &mut *self.state.lock() {
             State::Open(waiting) => {
@@ -222,7 +222,9 @@ mod tests {
         let full = queue.submit(vec![vec![7]]).unwrap_err();
         assert_eq!(full.kind(), flash_openai::ModelErrorKind::Overloaded);
         let thread = start(&queue, Box::new(compute));
-        assert_eq!(kept.into_iter().map(|answer| answer.blocking_recv().unwrap().unwrap()).count(), 2);
+        let vectors: Vec<_> =
+            kept.into_iter().map(|answer| answer.blocking_recv().unwrap().unwrap()).collect();
+        assert_eq!(vectors.len(), 2);
         queue.close();
         thread.join().unwrap();
     }

@@ -24,6 +24,6 @@ pub use supervision::Supervision;
 pub(crate) use worker::Phase;
 pub(crate) use worker_life::start;
 pub use worker_pool::WorkerLimits;
-pub(crate) use worker_pool::{Batches, Pool, PoolContext, WorkSource};
+pub(crate) use worker_pool::{JobRules, Pool, PoolContext, WorkSource};
 pub use workers::Counts;
 pub(crate) use workers::NotReady;

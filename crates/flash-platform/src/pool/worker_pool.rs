@@ -54,10 +54,12 @@ pub struct WorkerLimits {
     pub until: Option<SystemTime>,
 }
 
-/// What the functions of a worker type say about batches.
-pub(crate) struct Batches {
-    /// The size of the largest one.
-    pub largest: Option<usize>,
+/// What the functions of a worker type say about their jobs.
+pub(crate) struct JobRules {
+    /// How often each runs again after a retryable error.
+    pub retries: Arc<BTreeMap<String, Retries>>,
+    /// The size of the largest batch.
+    pub largest_batch: Option<usize>,
     /// Functions whose jobs share the time of their batch by cost.
     pub weighed: Arc<BTreeSet<String>>,
 }
@@ -100,13 +102,10 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Creates a pool without workers; [`run`](super::run) starts it. `retries` are those of its functions, and
-    /// `batches` what
-    /// they say about batches.
+    /// Creates a pool without workers; [`run`](super::run) starts it.
     pub(crate) fn new(
         worker_type: WorkerType,
-        retries: Arc<BTreeMap<String, Retries>>,
-        batches: Batches,
+        rules: JobRules,
         release: u64,
         launch: Launch,
         context: &PoolContext,
@@ -116,9 +115,9 @@ impl Pool {
         let limits = Limits {
             execution_timeout: Duration::from_secs(worker_type.execution_timeout_seconds.into()),
             stop_grace: context.supervision.stop_grace / 2,
-            retries,
-            batch: batches.largest,
-            weighed: batches.weighed,
+            retries: rules.retries,
+            batch: rules.largest_batch,
+            weighed: rules.weighed,
             lifetime: worker_type.lifetime,
             ttl: ttl(&worker_type),
             ..Limits::default()
@@ -128,7 +127,7 @@ impl Pool {
                 let queue = Queue::new(&worker_type.name, release, limits, &context.queues, on_end);
                 WorkSource::Queue(Arc::new(queue))
             }
-            EndpointKind::LoadBalanced => WorkSource::Balanced(Balancer::new(batches.largest)),
+            EndpointKind::LoadBalanced => WorkSource::Balanced(Balancer::new(rules.largest_batch)),
         };
         let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, closing, .. } =
             context.clone();
