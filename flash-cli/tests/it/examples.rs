@@ -1,4 +1,4 @@
-//! The examples about HTTP and about jobs, as their READMEs say, through the real binary.
+//! The examples about HTTP, jobs and models, as their READMEs say, through the real binary.
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
@@ -61,4 +61,47 @@ async fn jobs_run_again_at_their_time_and_on_workers_of_their_own() {
         let text = line["text"].as_str().unwrap_or_default();
         line["worker_type"] == "reports" && text.contains("all shares together cost 11500 cents")
     });
+}
+
+#[tokio::test]
+async fn models_chat_and_embed_behind_openais_api() {
+    let there = ["smollm2", "minilm"].map(|name| root().join("target/test-models").join(name));
+    if !there.iter().all(|directory| directory.is_dir()) {
+        assert!(
+            std::env::var("FLASH_REQUIRE_MODELS").as_deref() != Ok("1"),
+            "FLASH_REQUIRE_MODELS=1, but target/test-models lacks a model: run `cargo xtask models`"
+        );
+        eprintln!("skipped: no models in target/test-models");
+        return;
+    }
+    let app = Running::start(&root().join("examples/02_ml_inference"), &["--no-reload"]);
+    let client = Client::new();
+
+    let question = json!([{ "role": "user", "content": "Hello!" }]);
+    let chat = |stream: bool| {
+        let body = json!({ "model": "smollm2-135m", "messages": question, "temperature": 0, "max_tokens": 4, "stream": stream });
+        client.post(format!("{}/v1/chat/completions", app.url), body)
+    };
+    let (whole, streamed) = tokio::join!(chat(false), chat(true));
+    assert_eq!(whole.status, 200, "{whole:?}");
+    let whole: serde_json::Value = serde_json::from_str(&whole.text).unwrap();
+    let text = whole["choices"][0]["message"]["content"].as_str().unwrap();
+    assert!(text.starts_with("Hello"), "{whole}");
+    assert!(whole["usage"]["completion_tokens"].as_u64() > Some(0), "{whole}");
+    let pieces = streamed.text.lines().filter_map(|line| line.strip_prefix("data: {"));
+    let pieces = pieces.filter_map(|piece| {
+        let piece: serde_json::Value = serde_json::from_str(&format!("{{{piece}")).unwrap();
+        piece["choices"][0]["delta"]["content"].as_str().map(str::to_owned)
+    });
+    assert_eq!(pieces.collect::<String>(), text, "{streamed:?}");
+
+    let body = json!({ "model": "minilm", "input": ["A cat sleeps.", "The kitten naps."], "encoding_format": "float" });
+    let embedded = client.post(format!("{}/v1/embeddings", app.url), body).await;
+    assert_eq!(embedded.status, 200, "{embedded:?}");
+    let embedded: serde_json::Value = serde_json::from_str(&embedded.text).unwrap();
+    let vector = |at: usize| -> Vec<f64> {
+        serde_json::from_value(embedded["data"][at]["embedding"].clone()).unwrap()
+    };
+    let cosine: f64 = vector(0).iter().zip(vector(1)).map(|(a, b)| a * b).sum();
+    assert!(vector(0).len() == 384 && (0.4..1.0).contains(&cosine), "{cosine}");
 }
