@@ -31,7 +31,7 @@ pub trait TextModel: Send + Sync + 'static {
     /// Starts to generate. Returns at once: admission, prefill and decoding happen behind the stream, and a generation
     /// that cannot start fails as the first item.
     ///
-    /// The stream yields any number of [`Generated::Piece`]s, then exactly one [`Generated::End`]; or an error as its
+    /// The stream yields any number of [`Piece`](crate::Generated::Piece)s, then exactly one [`End`](crate::Generated::End); or an error as its
     /// last item. Dropping it cancels the generation. A stream that is not polled holds back its own generation only.
     fn generate(&self, generation: Generation) -> Generating;
 }
