@@ -81,7 +81,8 @@ async fn jobs_of_a_batch_share_its_price_by_their_costs() {
     gathered.ended(&first).await;
 
     let cost = |job: &Value| job["costNanoDollars"].as_u64().unwrap_or_else(|| panic!("no cost: {job}"));
-    // The longer the batch runs, the less counts the time before it.
+    // The longer the batch runs, the less counts the time before it. At the end is a time when only one of them has
+    // ended, and the other pays for the worker alone, so the final costs say less.
     until("one to cost over twice as much as the other", SOON, async || {
         let (low, high) = (gathered.status(&cheap).await, gathered.status(&expensive).await);
         (cost(&high) > 2 * cost(&low)).then_some(()).ok_or_else(|| format!("{low} {high}"))
@@ -90,7 +91,6 @@ async fn jobs_of_a_batch_share_its_price_by_their_costs() {
     std::fs::write(&gates[1], "").unwrap();
     let (low, high) = (gathered.ended(&cheap).await, gathered.ended(&expensive).await);
     assert_eq!((&low["output"], &high["output"]), (&json!(2), &json!(2)), "they ran together");
-    assert!((2 * cost(&low)..=3 * cost(&low) + 3).contains(&cost(&high)), "{low} {high}");
     app.event("log", |line| line.to_string().contains("in a batch of 2 (cost 3 of 4)"));
 }
 
