@@ -121,7 +121,7 @@ fn tests(arguments: &Arguments, models: &Models, python: &Path, node: Option<&Pa
             // All except doc tests, which are a separate step.
             false => cargo(&["test", "--lib", "--bins", "--tests", "--no-fail-fast"]),
         };
-        let is_models = packages.contains(&EXAMPLE);
+        let is_models = packages == WITH_MODELS;
         runner.args(packages).args(slow::leave_out(&not_due)).args(&arguments.for_runner);
         runner.env("FLASH_REQUIRE_MODELS", "1");
         if is_models {

@@ -1,7 +1,11 @@
 //! The HTTP client that every part of Flash starts from, and which hosts are this machine.
 //!
-//! What is sent where, when it is tried again, and which redirects may be followed is decided by those who send.
+//! What is sent where, what is tried again, and which redirects may be followed is decided by those who send. With the
+//! feature `retry`, [`retry`] has the pauses between tries.
 #![warn(unreachable_pub)]
+
+#[cfg(feature = "retry")]
+pub mod retry;
 
 use std::{net::IpAddr, time::Duration};
 

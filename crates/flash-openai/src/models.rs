@@ -15,11 +15,11 @@ use crate::{
 /// ```no_run
 /// # use std::sync::Arc;
 /// # use flash_openai::{EmbeddingModel, Models, TextModel};
-/// # fn load() -> (Arc<dyn TextModel>, Arc<dyn EmbeddingModel>) { unimplemented!() }
-/// let (chat, embedder) = load();
+/// # fn served(chat: Arc<dyn TextModel>, embedder: Arc<dyn EmbeddingModel>) -> Result<(), flash_openai::ModelsError> {
 /// let models = Models::new().text("smollm2-135m", chat).embedding("all-minilm-l6-v2", embedder);
 /// let router: axum::Router = models.router()?;
-/// # Ok::<_, flash_openai::ModelsError>(())
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Models {

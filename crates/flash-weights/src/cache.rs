@@ -71,6 +71,12 @@ impl HubCache {
         self.root.join(format!("models--{}", model.repo.replace('/', "--")))
     }
 
+    /// Where the lock files of a repository are: beside the models, as the Hub's own client has them.
+    #[cfg(feature = "download")]
+    pub(crate) fn locks(&self, model: &HubModel) -> PathBuf {
+        self.root.join(".locks").join(self.repo(model).file_name().unwrap_or_default())
+    }
+
     /// Where the files of a commit are.
     pub fn snapshot(&self, model: &HubModel, commit: &str) -> PathBuf {
         self.repo(model).join("snapshots").join(commit)
@@ -148,7 +154,7 @@ mod tests {
         std::fs::create_dir_all(repo.join("refs")).unwrap();
         std::fs::write(repo.join("refs/main"), commit).unwrap();
         std::os::unix::fs::symlink("../../blobs/none", snapshot.join("model.safetensors")).unwrap();
-        assert_eq!(cache.find(&at("main"), &files), None, "a link to nothing is no file");
+        assert_eq!(cache.find(&at("main"), &files), None, "the link leads nowhere");
         std::fs::create_dir_all(repo.join("blobs")).unwrap();
         std::fs::write(repo.join("blobs/none"), "x").unwrap();
         let found = cache.find(&at("main"), &files).unwrap();

@@ -64,8 +64,8 @@ pub enum NotLocated {
     },
 }
 
-/// The directory with the files of a model. Looks at what the provider has cached, then at the directory that the
-/// platform gives, then where the reference points; never at the network.
+/// The directory with the files of a model. Looks at the directory that the platform gives, then at what the
+/// provider has cached, then where the reference points; never at the network.
 ///
 /// # Errors
 /// What is missing.

@@ -53,7 +53,7 @@ impl fmt::Display for Patterns {
 const MAX_DEPTH: usize = 8;
 const MAX_FILES: usize = 20_000;
 
-/// The files below a directory whose content is there: sorted, with `/`, links followed. A dangling link is no file.
+/// The files below a directory, sorted, with `/` between the parts of a name. Links are followed; broken ones are left out.
 ///
 /// # Errors
 /// When the directory cannot be read.

@@ -246,6 +246,24 @@ async fn a_lock_that_the_hub_no_longer_has_is_refused() {
 }
 
 #[tokio::test]
+async fn nothing_is_pruned_while_a_pull_has_files_without_a_name() {
+    let setup = Setup::new();
+    let (hub, cache, model) = (setup.client(|_| {}), setup.cache(), model_of("org/tiny@v1"));
+    let refused = std::sync::atomic::AtomicUsize::new(0);
+    let during = |_| {
+        let outcome = prune(&cache, &model, &BTreeSet::new(), false);
+        assert!(matches!(outcome, Err(DownloadError::BeingFetched { .. })), "{outcome:?}");
+        refused.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    };
+    let patterns = Patterns::new(["*"]);
+    let request = Request { model: &model, patterns: &patterns, locked: None };
+    let pulled = pull(&hub, &cache, &request, &during).await.unwrap();
+    assert!(refused.into_inner() > 0);
+    assert!(!pulled.locked.files.is_empty());
+    assert_eq!(prune(&cache, &model, &BTreeSet::from([pulled.locked.commit]), false).unwrap().blobs, 0);
+}
+
+#[tokio::test]
 async fn verify_names_what_is_damaged_and_prune_removes_what_nothing_needs() {
     let setup = Setup::new();
     let pulled = setup.pull(&NEEDED).await.unwrap();

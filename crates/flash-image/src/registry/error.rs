@@ -1,6 +1,7 @@
 //! Why a transfer to or from a registry failed, and what to do about it.
 use std::{error::Error, time::Duration};
 
+use flash_http::retry::Failure;
 use oci_spec::image::Digest;
 
 use super::login::{LoginError, Origin, PASSWORD, USERNAME};
@@ -79,9 +80,8 @@ pub enum RegistryError {
     Client { source: Cause },
 }
 
-impl RegistryError {
-    /// Whether repeating the request may succeed.
-    pub(super) fn is_passing(&self) -> bool {
+impl Failure for RegistryError {
+    fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. }
             | Self::Broken { .. }
@@ -93,8 +93,7 @@ impl RegistryError {
         }
     }
 
-    /// The pause that the registry asks for.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyRequests { retry_after, .. } | Self::Failing { retry_after, .. } => *retry_after,
             Self::TokenServer { source, .. } => source.retry_after(),
@@ -102,6 +101,12 @@ impl RegistryError {
         }
     }
 
+    fn given_up(self, tries: u32) -> Self {
+        Self::GivenUp { tries, source: Box::new(self) }
+    }
+}
+
+impl RegistryError {
     /// What to do next, if known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use flash_http::retry::Failure as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{StatusCode, header};
 use oci_spec::image::Digest;

@@ -38,11 +38,10 @@ impl BlobPaths {
     pub(super) fn of(cache: &HubCache, model: &HubModel, blob: &str) -> Self {
         let repo = cache.repo(model);
         let blobs = repo.join("blobs");
-        let locks = cache.root().join(".locks").join(repo.file_name().unwrap_or_default());
         Self {
             whole: blobs.join(blob),
             incomplete: blobs.join(format!("{blob}.incomplete")),
-            lock: locks.join(format!("{blob}.lock")),
+            lock: cache.locks(model).join(format!("{blob}.lock")),
         }
     }
 

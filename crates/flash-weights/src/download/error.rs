@@ -1,6 +1,8 @@
 //! Why a model could not be fetched.
 use std::{io, path::PathBuf, time::Duration};
 
+use flash_http::retry::Failure;
+
 use crate::lock::LOCK_FILE;
 
 /// Why a model could not be fetched. Messages name the model and what to do next, and never a token.
@@ -140,6 +142,12 @@ pub enum DownloadError {
         /// The last failure.
         source: Box<DownloadError>,
     },
+    /// A process fetches files of the model.
+    #[error("another process is fetching `{model}`: try again when it has ended")]
+    BeingFetched {
+        /// The repository.
+        model: String,
+    },
     /// The cache cannot be read or written.
     #[error("cannot use {}", path.display())]
     Io {
@@ -158,14 +166,8 @@ pub enum DownloadError {
     },
 }
 
-impl DownloadError {
-    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { path, source }
-    }
-
-    /// Whether another try may succeed.
-    pub(super) fn is_passing(&self) -> bool {
+impl Failure for DownloadError {
+    fn is_passing(&self) -> bool {
         match self {
             Self::Transport { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
@@ -173,11 +175,21 @@ impl DownloadError {
         }
     }
 
-    /// After which time the server wants to be asked again.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+
+    fn given_up(self, tries: u32) -> Self {
+        Self::GivenUp { tries, source: Box::new(self) }
+    }
+}
+
+impl DownloadError {
+    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
     }
 }

@@ -90,7 +90,7 @@ impl Hub {
     /// Makes the client. Nothing is sent.
     ///
     /// # Errors
-    /// If the endpoint is no address, or the token has characters that no token has.
+    /// If the endpoint is not an address, or the token contains a character that tokens cannot contain.
     pub fn new(settings: HubSettings) -> Result<Self, DownloadError> {
         let HubSettings { endpoint, token, offline, retry } = settings;
         let setting = |name, problem: &str| DownloadError::Setting { name, problem: problem.to_owned() };
@@ -107,7 +107,7 @@ impl Hub {
         })?;
         let authorization = token.map(|Token(token)| {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                .map_err(|_| setting("HF_TOKEN", "it has characters that no token has"))?;
+                .map_err(|_| setting("HF_TOKEN", "it contains a character that tokens cannot contain"))?;
             value.set_sensitive(true);
             Ok::<_, DownloadError>(value)
         });

@@ -7,7 +7,7 @@ use std::{
 
 use flash_protocol::HubModel;
 
-use super::error::DownloadError;
+use super::{blob_lock::RepoLock, error::DownloadError};
 use crate::{cache::HubCache, patterns::files_below};
 
 /// What was removed, or would be.
@@ -21,11 +21,11 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
-/// Removes all of a model but these commits. `dry_run` removes nothing. A file that another process fetches now is
-/// kept.
+/// Removes all of a model but these commits. `dry_run` removes nothing. A file that a client of the Hub
+/// other than ours fetches now is kept.
 ///
 /// # Errors
-/// When the cache cannot be read or changed.
+/// When a process pulls the model, or the cache cannot be read or changed.
 pub fn prune(
     cache: &HubCache,
     model: &HubModel,
@@ -33,6 +33,10 @@ pub fn prune(
     dry_run: bool,
 ) -> Result<Pruned, DownloadError> {
     let repo = cache.repo(model);
+    if !repo.is_dir() {
+        return Ok(Pruned::default());
+    }
+    let _lock = RepoLock::exclusive(cache, model)?;
     let mut pruned = Pruned::default();
     let mut used = BTreeSet::new();
     for snapshot in entries(&repo.join("snapshots"))? {
@@ -48,7 +52,7 @@ pub fn prune(
     }
     for blob in entries(&repo.join("blobs"))? {
         let file = name(&blob);
-        if used.contains(&file) || is_fetched_now(cache, &repo, &file) {
+        if used.contains(&file) || is_fetched_now(&cache.locks(model), &file) {
             continue;
         }
         pruned.blobs += 1;
@@ -84,8 +88,8 @@ fn blobs_of(snapshot: &Path) -> Result<Vec<String>, DownloadError> {
 }
 
 /// Whether a process holds the lock of a blob.
-fn is_fetched_now(cache: &HubCache, repo: &Path, blob: &str) -> bool {
+fn is_fetched_now(locks: &Path, blob: &str) -> bool {
     let blob = blob.strip_suffix(".incomplete").unwrap_or(blob);
-    let lock = cache.root().join(".locks").join(name(repo)).join(format!("{blob}.lock"));
-    fs::File::open(lock).is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+    fs::File::open(locks.join(format!("{blob}.lock")))
+        .is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }

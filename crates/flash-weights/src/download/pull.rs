@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     blob::{self, BlobPaths},
+    blob_lock::RepoLock,
     content::{Content, ContentHash},
     error::DownloadError,
     hub::Hub,
@@ -73,6 +74,8 @@ pub async fn pull(
     if let Some(there) = locked.and_then(|locked| whole(cache, model, locked)) {
         return Ok(there);
     }
+    // What it fetches has no name until it is linked.
+    let _lock = RepoLock::shared(cache, model).await?;
     if hub.offline {
         let there = cache.find(model, patterns).filter(|_| locked.is_none());
         let there = there.ok_or_else(|| DownloadError::Offline { model: model.to_string() })?;

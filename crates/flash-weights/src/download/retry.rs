@@ -1,82 +1,14 @@
-//! How often and how long a failing Hub is tried again.
-use std::time::Duration;
-
-use super::error::DownloadError;
-
-/// If the Hub asks for a longer pause than this, do not wait.
-const LONGEST_ASKED: Duration = Duration::from_secs(60);
-
-/// The number of attempts and the pauses between them.
-#[derive(Debug, Clone, Copy)]
-pub struct RetryPolicy {
-    /// Attempts without progress, including the first.
-    pub max_attempts: u32,
-    /// The pause after the first of them; each next one is twice as long.
-    pub first_pause: Duration,
-    /// The longest pause of our own.
-    pub longest_pause: Duration,
-}
-
-impl Default for RetryPolicy {
-    /// About 20 seconds in total.
-    fn default() -> Self {
-        Self {
-            max_attempts: 6,
-            first_pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(10),
-        }
-    }
-}
-
-impl RetryPolicy {
-    /// The middle of the pause after this many failures.
-    fn pause(self, failures: u32) -> Duration {
-        let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
-        self.first_pause.saturating_mul(doubled).min(self.longest_pause)
-    }
-}
-
-/// Counts the failures of one operation.
-#[derive(Debug)]
-pub(super) struct Attempts {
-    policy: RetryPolicy,
-    failures: u32,
-}
-
-impl Attempts {
-    pub(super) fn new(policy: RetryPolicy) -> Self {
-        Self { policy, failures: 0 }
-    }
-
-    /// The last failure came after progress.
-    pub(super) fn progressed(&mut self) {
-        self.failures = 0;
-    }
-
-    /// Waits until the next try.
-    ///
-    /// # Errors
-    /// The failure itself, if another try cannot help or none is left.
-    pub(super) async fn wait_after(&mut self, failure: DownloadError) -> Result<(), DownloadError> {
-        let asked = failure.retry_after();
-        if !failure.is_passing() || asked.is_some_and(|asked| asked > LONGEST_ASKED) {
-            return Err(failure);
-        }
-        self.failures = self.failures.saturating_add(1);
-        if self.failures >= self.policy.max_attempts {
-            return Err(DownloadError::GivenUp { tries: self.failures, source: Box::new(failure) });
-        }
-        let pause = self.policy.pause(self.failures).mul_f64(0.5 + fastrand::f64());
-        tokio::time::sleep(asked.map_or(pause, |asked| asked.max(pause))).await;
-        Ok(())
-    }
-}
+//! How failures of the Hub are retried: `error` says which pass, `flash_http::retry` how often and how long.
+pub(super) use flash_http::retry::Attempts;
+pub use flash_http::retry::RetryPolicy;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::Instant;
 
-    use super::*;
+    use super::{super::error::DownloadError, *};
 
     fn busy(status: u16, retry_after: Option<u64>) -> DownloadError {
         let retry_after = retry_after.map(Duration::from_secs);

@@ -102,18 +102,14 @@ pub(in super::super) async fn to_worker_type(
 ) -> Result<Response, Refusal> {
     match release.pool(worker_type).map(|pool| (pool, &pool.source)) {
         Some((pool, WorkSource::Balanced(balancer))) => {
-            let stage = match callee {
-                Some(Callee { name, .. }) => format!("{worker_type}/{name}"),
-                None => worker_type.to_owned(),
-            };
-            forward(pool, balancer, &stage, callee, id, path, request).await
+            forward(pool, balancer, callee, id, path, request).await
         }
         _ => Err(Refusal::not_found(format!("`{worker_type}` has no routes"))),
     }
 }
 
-/// Sends a request to the requested or the least loaded worker, and streams the answer back. Errors contain `stage`.
-/// Dropping the future frees the slot and closes the worker's connection. `callee` is `None` for a program's own paths.
+/// Sends a request to the requested or the least loaded worker, and streams the answer back. Errors contain
+/// the stage. Dropping the future frees the slot and closes the worker's connection. `callee` is `None` for a program's own paths.
 ///
 /// # Errors
 /// 413 for a body over the limit, 503 without a worker, 400 and 404 for a requested worker that is not available, 502
@@ -121,7 +117,6 @@ pub(in super::super) async fn to_worker_type(
 async fn forward(
     pool: &Arc<Pool>,
     balancer: &Arc<Balancer>,
-    stage: &str,
     callee: Option<Callee<'_>>,
     request_id: &str,
     path: &str,
@@ -133,7 +128,11 @@ async fn forward(
         if let Some(line) = &mut line {
             line.status = Some(refusal.status());
         }
-        refusal.at_stage(stage.to_owned())
+        let worker_type = &pool.worker_type.name;
+        refusal.at_stage(match callee {
+            Some(Callee { name, .. }) => format!("{worker_type}/{name}"),
+            None => worker_type.clone(),
+        })
     })
 }
 
