@@ -102,12 +102,28 @@ impl Expansion<'_> {
     fn argument_names(&self) -> Vec<TokenStream> {
         let name = |argument: &Argument| {
             let name = &argument.ident;
-            match argument.is_headers() {
-                true => quote! { ::flash_sdk::__private::Headers(#name) },
-                false => quote! { #name },
+            match argument.wrapper() {
+                Some(wrapper) => quote! { #wrapper(#name) },
+                None => quote! { #name },
             }
         };
         self.function.arguments.iter().map(name).collect()
+    }
+
+    /// The type of the result as it is sent.
+    fn written_output(&self) -> TokenStream {
+        match self.function.returns_response() {
+            true => quote! { ::flash_sdk::__private::WholeResponse },
+            false => self.function.output.to_token_stream(),
+        }
+    }
+
+    /// A result as it is sent, as the user's signature has it.
+    fn unwrapped(&self, result: TokenStream) -> TokenStream {
+        match self.function.returns_response() {
+            true => quote! { #result.map(::flash_sdk::__private::WholeResponse::into_response) },
+            false => result,
+        }
     }
 
     /// The public function under its own name, which calls the function where it is deployed.
@@ -129,7 +145,7 @@ impl Expansion<'_> {
             Kind::Async | Kind::Blocking => (
                 Some(quote!(async)),
                 quote! { ::flash_sdk::Result<#output> },
-                quote! { ::flash_sdk::__private::call::<#marker>((#(#names,)*)).await },
+                self.unwrapped(quote! { ::flash_sdk::__private::call::<#marker>((#(#names,)*)).await }),
             ),
         };
         quote! {
@@ -169,13 +185,12 @@ impl Expansion<'_> {
 
     /// The marker type, its description and its registration.
     fn marker(&self, resource: &TokenStream) -> TokenStream {
-        let Function { output, arguments, kind, .. } = self.function;
-        let marker = &self.marker;
+        let Function { arguments, kind, .. } = self.function;
+        let (marker, output) = (&self.marker, self.written_output());
         let cfg: Vec<_> = self.cfg().collect();
-        let types = arguments.iter().map(|argument| match argument.is_headers() {
-            true => quote! { ::flash_sdk::__private::Headers },
-            false => argument.ty.to_token_stream(),
-        });
+        let types = arguments
+            .iter()
+            .map(|argument| argument.wrapped().unwrap_or_else(|| argument.ty.to_token_stream()));
         let args = quote_spanned!(self.arguments_span()=> (#(#types,)*));
         let (contract, item) = match kind {
             Kind::Stream => (quote!(RemoteStream), quote!(Item)),
@@ -221,8 +236,8 @@ impl Expansion<'_> {
     }
 
     fn descriptor(&self, resource: &TokenStream) -> TokenStream {
-        let Function { name, output, docs, arguments, kind, .. } = self.function;
-        let marker = &self.marker;
+        let Function { name, docs, arguments, kind, .. } = self.function;
+        let (marker, output) = (&self.marker, self.written_output());
         let name_text = name.unraw().to_string();
         let owner = match self.owner {
             Some(owner) => {
@@ -242,9 +257,13 @@ impl Expansion<'_> {
         let settings = self.function_settings();
         let arguments = arguments.iter().map(|argument| {
             let (name, ty) = (argument.name(), &argument.ty);
-            match argument.is_headers() {
-                true => quote! { ::flash_sdk::__private::Argument::headers(#name) },
-                false => quote_spanned!(ty.span()=> ::flash_sdk::__private::Argument::of::<#ty>(#name)),
+            let span = ty.span();
+            match argument.part() {
+                Some(_) => {
+                    let ty = argument.wrapped().unwrap_or_else(|| ty.to_token_stream());
+                    quote_spanned!(span=> ::flash_sdk::__private::Argument::of_request::<#ty>(#name))
+                }
+                None => quote_spanned!(span=> ::flash_sdk::__private::Argument::of::<#ty>(#name)),
             }
         });
         let handler = match kind {
@@ -291,7 +310,8 @@ impl Expansion<'_> {
         if let Some(batched) = self.batched {
             return self.run_in_batch(batched);
         }
-        let Function { kind, output, name, .. } = self.function;
+        let Function { kind, name, .. } = self.function;
+        let output = self.written_output();
         let (local, names) = (&self.local, self.argument_names());
         let (prepare, target) = match self.owner {
             Some(owner) => {
@@ -343,7 +363,11 @@ impl Expansion<'_> {
                 } else {
                     quote!(__flash_outcome)
                 };
-                let converted = judged(&outcome, returned, self.settings);
+                let mut converted = judged(&outcome, returned, self.settings);
+                if self.function.returns_response() {
+                    converted
+                        .extend(quote_spanned! {returned=> .map(::flash_sdk::__private::WholeResponse::of) });
+                }
                 let steps = match kind {
                     Kind::Async => quote! { let __flash_outcome = #call.await; #converted },
                     _ => quote! {

@@ -110,29 +110,6 @@ impl Function {
     }
 }
 
-impl Function {
-    /// Whether it sets status and headers of an HTTP answer.
-    pub(crate) fn returns_reply(&self) -> bool {
-        last_segment(&self.output).is_some_and(|segment| segment.ident == "Reply")
-    }
-
-    /// Reports what only the function of a route may take and return.
-    pub(crate) fn check_without_route(&self, errors: &Errors) {
-        for headers in self.arguments.iter().filter(|argument| argument.is_headers()) {
-            errors.on(
-                &headers.ty,
-                "a job has no headers: only a route, with `method` and `path`, can take them",
-            );
-        }
-        if self.returns_reply() {
-            errors.on(
-                &self.output,
-                "a job has no status and headers: only a route, with `method` and `path`, can return a `Reply`",
-            );
-        }
-    }
-}
-
 impl Argument {
     /// Its name in JSON, in a query and in a path.
     pub(crate) fn name(&self) -> String {
@@ -141,11 +118,6 @@ impl Argument {
 
     pub(crate) fn is_option(&self) -> bool {
         last_segment(&self.ty).is_some_and(|segment| segment.ident == "Option")
-    }
-
-    /// Whether it is the headers of a request.
-    pub(crate) fn is_headers(&self) -> bool {
-        last_segment(&self.ty).is_some_and(|segment| segment.ident == "HeaderMap")
     }
 }
 
@@ -437,7 +409,7 @@ pub(crate) fn result_argument(ty: &Type) -> Option<Type> {
     })
 }
 
-fn angle_arguments(segment: &PathSegment) -> impl Iterator<Item = &GenericArgument> {
+pub(crate) fn angle_arguments(segment: &PathSegment) -> impl Iterator<Item = &GenericArgument> {
     let arguments = match &segment.arguments {
         PathArguments::AngleBracketed(list) => Some(&list.args),
         _ => None,

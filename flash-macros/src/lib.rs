@@ -13,6 +13,7 @@ mod function;
 mod hook;
 mod item;
 mod main_attribute;
+mod part;
 mod remote;
 mod route;
 mod router;

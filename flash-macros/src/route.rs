@@ -56,6 +56,7 @@ impl Route {
                 "`replay` keeps events, and this route has one answer: remove it, or return a stream",
             );
         }
+        function.check_body(self.method, &self.parameters(), errors);
         let names: Vec<_> = function.arguments.iter().map(|argument| argument.name()).collect();
         for parameter in self.parameters() {
             let Some(at) = names.iter().position(|name| *name == parameter) else {

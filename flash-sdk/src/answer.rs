@@ -1,5 +1,6 @@
 //! What a function with one result answers: its value, and for a route also a status and headers.
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use flash_protocol::{Error, wire::refusal};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::{
     arguments::Wire,
@@ -52,7 +53,7 @@ impl<T> Reply<T> {
     }
 }
 
-/// What a function may return as its result: a value, or for a route a [`Reply`].
+/// What a function may return as its result: a value, or for a route a [`Reply`] or an `http::Response`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument or a result of a `#[remote]` function",
     label = "must implement `Serialize`, `DeserializeOwned`, `JsonSchema`, `Send` and be `'static`",
@@ -64,6 +65,14 @@ pub trait Answer: Send + Sized + 'static {
 
     /// The value.
     fn value(&self) -> &Self::Value;
+
+    /// Whether it is a whole HTTP response.
+    const IS_RESPONSE: bool = false;
+
+    /// What a caller in this process gets in its place, as it would over HTTP.
+    fn refusal(&self) -> Option<Error> {
+        None
+    }
 
     /// Status and headers, if it has any.
     fn head(&self) -> Option<Head> {
@@ -106,9 +115,57 @@ impl<T: Wire> Answer for Reply<T> {
     }
 }
 
+/// A result of type `http::Response`, as the macro wraps it.
+#[derive(Debug)]
+pub struct WholeResponse(Response<Bytes>);
+
+impl WholeResponse {
+    /// Of bytes of either type.
+    pub fn of(response: Response<impl Into<Bytes>>) -> Self {
+        Self(response.map(Into::into))
+    }
+
+    /// With the body's type in the function's signature.
+    pub fn into_response<B: From<Bytes>>(self) -> Response<B> {
+        self.0.map(B::from)
+    }
+}
+
+impl Answer for WholeResponse {
+    type Value = Bytes;
+
+    const IS_RESPONSE: bool = true;
+
+    fn value(&self) -> &Bytes {
+        self.0.body()
+    }
+
+    fn head(&self) -> Option<Head> {
+        Some(Head { status: self.0.status(), headers: self.0.headers().clone() })
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        let status = self.0.status().as_u16();
+        (status >= 400).then(|| refusal(status, self.0.body()).into())
+    }
+
+    fn received(head: Option<Head>, body: Bytes) -> Self {
+        let mut response = Response::new(body);
+        if let Some(Head { status, headers }) = head {
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+        }
+        Self(response)
+    }
+}
+
 impl Output {
     /// A result, or a chunk of one, of this type.
     pub const fn of<T: Answer>() -> Self {
-        Self { schema: |generator| generator.subschema_for::<T::Value>(), is_bytes: Bytes::is::<T::Value> }
+        Self {
+            schema: |generator| generator.subschema_for::<T::Value>(),
+            is_bytes: Bytes::is::<T::Value>,
+            is_response: T::IS_RESPONSE,
+        }
     }
 }

@@ -10,19 +10,17 @@ mod text;
 use std::{borrow::Cow, collections::HashMap};
 
 use flash_protocol::{
-    Error, ErrorKind, FieldError, Result,
+    Error, ErrorKind, FieldError, Result, WireError,
     manifest::ArgumentSource,
     wire::{Payload, RawJson, fault, fault_of_field},
 };
-use http::HeaderMap;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
     bytes::Bytes,
-    descriptor::{Argument, Binding, Function, Input, Value as Encoded},
-    headers::Headers,
+    descriptor::{Argument, Binding, Function, Input, Outgoing, RequestArgument, Value as Encoded},
     json,
 };
 
@@ -45,13 +43,8 @@ impl Argument {
             schema: |generator| generator.subschema_for::<T>(),
             optional: || missing::<T>().is_some(),
             is_bytes: Bytes::is::<T>,
-            is_headers: false,
+            request: None,
         }
-    }
-
-    /// An argument of this name that is the headers of the request.
-    pub const fn headers(name: &'static str) -> Self {
-        Self { optional: || true, is_headers: true, ..Self::of::<Headers>(name) }
     }
 }
 
@@ -87,13 +80,14 @@ pub trait Args: Sized + Send + 'static {
     /// [`ErrorKind::Encode`] for a value that cannot be written as JSON.
     fn encode_text(&self, function: &Function) -> Result<Vec<(&'static str, String)>>;
 
-    /// The headers for a call to a route.
-    fn headers(&self, function: &Function) -> HeaderMap;
+    /// What arguments that are parts of a request add to that of a call to a route.
+    fn outgoing(&self, function: &Function) -> Outgoing;
 
     /// The arguments of a request.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] with every field that is missing or wrong.
+    /// [`ErrorKind::InvalidInput`] with every field that is missing or wrong, or with status 400 for a part of the
+    /// request that is.
     fn decode(input: Input, function: &Function) -> Result<Self>;
 }
 
@@ -108,25 +102,42 @@ struct Source<'a> {
     function: &'a Function,
     binding: &'a Binding,
     fields: Fields<'a>,
-    text: &'a [(String, String)],
-    /// The body of a route that takes it as it is.
-    raw: Option<&'a Bytes>,
-    headers: &'a HeaderMap,
+    input: &'a Input,
+}
+
+/// What is wrong with an input.
+#[derive(Debug)]
+enum Refusal {
+    /// One field.
+    Field(FieldError),
+    /// A part of the request.
+    Part(String),
 }
 
 impl Source<'_> {
     /// The argument at this index; an error is added to `refused`.
-    fn take<T: Wire>(&self, index: usize, refused: &mut Vec<FieldError>) -> Option<T> {
-        self.try_take(index).map_err(|refusal| refused.push(refusal)).ok()
+    fn take<T: Wire>(&self, index: usize, refused: &mut Vec<Refusal>) -> Option<T> {
+        let taken = match self.function.arguments[index].request {
+            Some(request) => self.part(request).map_err(Refusal::Part),
+            None => self.value(index).map_err(Refusal::Field),
+        };
+        taken.map_err(|refusal| refused.push(refusal)).ok()
     }
 
-    fn try_take<T: Wire>(&self, index: usize) -> Result<T, FieldError> {
+    /// An argument that is a part of the request.
+    fn part<T: Wire>(&self, request: RequestArgument) -> Result<T, String> {
+        let part = (request.read)(self.input)?.downcast();
+        part.map(|part| *part).map_err(|_| "not a part of a request".to_owned())
+    }
+
+    /// An argument that is data.
+    fn value<T: Wire>(&self, index: usize) -> Result<T, FieldError> {
         let (argument, source) = (&self.function.arguments[index], self.binding.sources[index]);
         let takes = self.binding.takes[index];
         let at = |message: String| FieldError::new(format!("/{}", argument.name), message);
         match (source, &self.fields) {
             (ArgumentSource::Body, _) if self.binding.raw_body => {
-                let raw = self.raw.cloned().unwrap_or_default();
+                let raw = self.input.raw.clone().unwrap_or_default();
                 raw.into_value().ok_or_else(|| at("expected bytes".to_owned()))
             }
             (ArgumentSource::Body, Fields::Whole(body)) => {
@@ -136,11 +147,10 @@ impl Source<'_> {
                 Some(raw) => serde_json::from_str(raw.get()).map_err(|error| at(fault_of_field(&error))),
                 None => missing().ok_or_else(|| at("missing".to_owned())),
             },
-            (ArgumentSource::Headers, _) => {
-                Headers::argument(self.headers).ok_or_else(|| at("not an argument of headers".to_owned()))
-            }
+            // The source of parts of the request alone.
+            (ArgumentSource::Headers, _) => Err(at("not a part of a request".to_owned())),
             (ArgumentSource::Path | ArgumentSource::Query, _) => {
-                let given = self.text.iter().filter(|(name, _)| name == argument.name);
+                let given = self.input.text.iter().filter(|(name, _)| name == argument.name);
                 match given.map(|(_, text)| text.as_str()).collect::<Vec<_>>().as_slice() {
                     [] => missing().ok_or_else(|| at("missing".to_owned())),
                     texts => text::decode(texts, takes).map_err(at),
@@ -195,7 +205,7 @@ fn to_text(value: &RawValue) -> Option<String> {
 fn decode_with<T>(
     input: &Input,
     function: &Function,
-    mut take: impl FnMut(&Source<'_>) -> Result<T, Vec<FieldError>>,
+    mut take: impl FnMut(&Source<'_>) -> Result<T, Vec<Refusal>>,
 ) -> Result<T> {
     let taken = match &input.body {
         Some(body) => body.read(|body| read(input, body.get(), function, &mut take)),
@@ -219,8 +229,8 @@ fn read<T>(
     input: &Input,
     body: &str,
     function: &Function,
-    take: impl FnOnce(&Source<'_>) -> Result<T, Vec<FieldError>>,
-) -> Result<T, Vec<FieldError>> {
+    take: impl FnOnce(&Source<'_>) -> Result<T, Vec<Refusal>>,
+) -> Result<T, Vec<Refusal>> {
     let binding = function.binding();
     let body = body_or_empty(body);
     let fields = if binding.whole_body {
@@ -230,10 +240,9 @@ fn read<T>(
     } else {
         serde_json::from_str(body)
             .map(Fields::Named)
-            .map_err(|error| vec![FieldError::new("", not_an_object(&error))])
+            .map_err(|error| vec![Refusal::Field(FieldError::new("", not_an_object(&error)))])
     };
-    let (text, raw, headers) = (&*input.text, input.raw.as_ref(), &input.headers);
-    take(&Source { function, binding, fields: fields?, text, raw, headers })
+    take(&Source { function, binding, fields: fields?, input })
 }
 
 fn not_an_object(error: &serde_json::Error) -> String {
@@ -243,9 +252,16 @@ fn not_an_object(error: &serde_json::Error) -> String {
     }
 }
 
-/// Lists every wrong field by the schema; if the schema finds none, serde's error.
+/// The part of the request that is wrong, or every wrong field by the schema; if the schema finds none, serde's error.
 #[cold]
-fn explain(function: &Function, body: &str, refused: Vec<FieldError>) -> Error {
+fn explain(function: &Function, body: &str, refused: Vec<Refusal>) -> Error {
+    let mut of_fields = Vec::new();
+    for refusal in refused {
+        match refusal {
+            Refusal::Part(message) => return malformed(message),
+            Refusal::Field(field) => of_fields.push(field),
+        }
+    }
     let mut generator = SchemaGenerator::default();
     let schema = function.binding().input_schema(function.arguments, &mut generator);
     let mut fields = Vec::new();
@@ -253,12 +269,19 @@ fn explain(function: &Function, body: &str, refused: Vec<FieldError>) -> Error {
         schema.insert("$defs".to_owned(), Value::Object(generator.take_definitions(true)));
         fields = flash_protocol::schema::violations(&Value::Object(schema), &value, |_, _| true);
     }
-    for refusal in refused {
+    for refusal in of_fields {
         if !fields.iter().any(|field| field.path == refusal.path || refusal.path.is_empty()) {
             fields.push(refusal);
         }
     }
     Error::invalid_fields(fields)
+}
+
+/// The error for a request that is wrong in itself, as opposed to its data.
+fn malformed(message: impl Into<String>) -> Error {
+    let mut error = WireError::new(ErrorKind::InvalidInput, message);
+    error.status = Some(400);
+    error.into()
 }
 
 macro_rules! args_for_tuples {
@@ -310,20 +333,20 @@ macro_rules! args_for_tuples {
             fn check(&self, function: &Function) -> Result<()> {
                 let binding = function.binding();
                 let _ = binding;
-                $(if binding.sources[$index] != ArgumentSource::Headers {
+                $(if function.arguments[$index].request.is_none() {
                     check_argument(&self.$index, &function.arguments[$index], binding)?;
                 })*
                 Ok(())
             }
 
-            fn headers(&self, function: &Function) -> HeaderMap {
-                #[allow(unused_mut, reason = "a function without arguments has none to add")]
-                let mut headers = HeaderMap::new();
+            fn outgoing(&self, function: &Function) -> Outgoing {
+                #[allow(unused_mut, reason = "a function without arguments adds nothing")]
+                let mut outgoing = Outgoing::default();
                 let _ = function;
-                $(if function.arguments[$index].is_headers {
-                    headers.extend(Headers::of(&self.$index).cloned().unwrap_or_default());
+                $(if let Some(request) = function.arguments[$index].request {
+                    (request.write)(&self.$index, &mut outgoing);
                 })*
-                headers
+                outgoing
             }
 
             fn encode_text(&self, function: &Function) -> Result<Vec<(&'static str, String)>> {

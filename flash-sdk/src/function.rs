@@ -156,7 +156,7 @@ async fn run_within<F: RemoteFunction>(inside: Context, args: F::Args) -> Result
         args.check(F::descriptor())?;
         let output = run::<F>(args).await?;
         json::check(output.value(), RESULT, 0)?;
-        Ok(output)
+        output.refusal().map_or(Ok(output), Err)
     };
     let outcome = panic::catch_async(inside.scope(run)).await.and_then(|outcome| outcome);
     cancel.disarm();

@@ -39,16 +39,18 @@ pub mod endpoint;
 mod env;
 mod failure;
 mod function;
-mod headers;
 mod http_client;
 mod jitter;
 mod json;
 mod located;
 mod model_dir;
+#[cfg(feature = "axum")]
+mod multipart;
 mod options;
 mod panic;
 mod queue_client;
 mod registry;
+mod request;
 pub mod stream;
 mod substitutes;
 pub mod testing;
@@ -62,8 +64,16 @@ pub use env::env;
 /// OpenAI's API over models: what an `openai` function returns, and what a model implements.
 #[cfg(feature = "openai")]
 pub use flash_openai as openai;
-/// The types of HTTP: a route may take a `http::HeaderMap`, and a [`Reply`] has a status and headers.
+/// The types of headers, for a [`TypedHeader`].
+#[cfg(feature = "axum")]
+pub use headers;
+/// The types of HTTP: a route may take a `http::HeaderMap` or a whole `http::Request`, and return an `http::Response`; a
+/// [`Reply`] has a status and headers.
 pub use http;
+#[cfg(feature = "axum")]
+pub use multipart::{FormField, Multipart};
+#[cfg(feature = "axum")]
+pub use request::TypedHeader;
 /// Arguments and results implement [`schemars::JsonSchema`]. See [`serde`](mod@crate::serde) for how to derive it
 /// without a dependency on `schemars`.
 pub use schemars;
@@ -110,7 +120,7 @@ pub use {
 pub mod __private {
     pub use crate::descriptor::Schedule;
     pub use crate::{
-        answer::Answer,
+        answer::{Answer, WholeResponse},
         arguments::Wire,
         batch::{Batcher, RunBatch, batch_cost},
         blocking::run as blocking,
@@ -123,11 +133,11 @@ pub mod __private {
             Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, call, chunks, map, once, spawn, stream,
             streaming,
         },
-        headers::Headers,
         model_dir::model_dir,
         options::{
             DirectCall, Job, StreamingJob, StreamingRoute, direct_call, job, streaming_job, streaming_route,
         },
+        request::{Headers, RequestPart, WholeRequest},
         stream::generator::generated,
         testing::run as test,
         worker::{AppInfo, IntoExit, main},

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, fmt};
 use flash_protocol::{
     Lifetime, ModelEntry, ResourceConfig, Result,
     manifest::{
-        App, ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, MANIFEST_VERSION, Manifest,
-        OPENAI_PREFIX, RouteEntry, ScalerEntry, WorkerType,
+        App, ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, HeaderEntry, MANIFEST_VERSION,
+        Manifest, OPENAI_PREFIX, RouteEntry, ScalerEntry, WorkerType,
     },
     schema::violations,
 };
@@ -178,8 +178,8 @@ fn check_example(function: &'static Function, example: &str) -> Result<(), Strin
 fn entry(function: &'static Function, generator: &mut SchemaGenerator) -> FunctionEntry {
     let binding = function.binding();
     // Headers are no input with a schema.
-    let arguments =
-        function.arguments.iter().zip(&binding.sources).filter(|(argument, _)| !argument.is_headers);
+    let arguments = function.arguments.iter().zip(&binding.sources);
+    let arguments = arguments.filter(|(_, source)| **source != ArgumentSource::Headers);
     let arguments = arguments.map(|(argument, source)| ArgumentEntry {
         name: argument.name.to_owned(),
         source: *source,
@@ -187,6 +187,12 @@ fn entry(function: &'static Function, generator: &mut SchemaGenerator) -> Functi
         schema: (argument.schema)(generator).to_value(),
     });
     let arguments: Vec<_> = arguments.collect();
+    let parts = || function.arguments.iter().filter_map(|argument| Some((argument, argument.request?)));
+    let headers = parts().filter_map(|(argument, request)| {
+        let name = (request.header)()?.as_str().to_owned();
+        Some(HeaderEntry { name, required: !(argument.optional)() })
+    });
+    let body_type = parts().find_map(|(_, request)| request.part.body_type());
     FunctionEntry {
         name: function.name.to_owned(),
         owner: function.owner.map(str::to_owned),
@@ -201,7 +207,10 @@ fn entry(function: &'static Function, generator: &mut SchemaGenerator) -> Functi
         input: binding.input_schema(function.arguments, generator),
         raw_body: binding.raw_body,
         output: (function.output.schema)(generator).to_value(),
+        body_type: body_type.map(str::to_owned),
+        headers: headers.collect(),
         raw_output: function.answers_raw(),
+        output_type: function.output.is_response.then(|| "*/*".to_owned()),
         streams: matches!(function.handler, Handler::Stream(_)),
         settings: function.settings.entry(),
         arguments,

@@ -392,6 +392,15 @@ pub struct ArgumentEntry {
     pub schema: Value,
 }
 
+/// A header that a route takes as an argument of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderEntry {
+    /// Its name, in lower case.
+    pub name: String,
+    /// Whether it is required.
+    pub required: bool,
+}
+
 /// The HTTP method and path of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RouteEntry {
@@ -431,11 +440,20 @@ pub struct FunctionEntry {
     /// Whether the body of a route is its one argument in the body, as raw bytes of any content type.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub raw_body: bool,
+    /// The content type of a raw body, if it is not just bytes: `multipart/form-data`, or `*/*` for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_type: Option<String>,
+    /// The headers that are arguments of a route by themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderEntry>,
     /// Schema of the result, or of one chunk if it streams.
     pub output: Value,
     /// Whether the body of a route's answer is the raw bytes of the result.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub raw_output: bool,
+    /// The content type of a raw answer, if it is not just bytes: `*/*` for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_type: Option<String>,
     /// Whether it answers with a stream of chunks.
     #[serde(default)]
     pub streams: bool,
@@ -467,7 +485,15 @@ impl FunctionSettings {
     }
 }
 
+/// The content type of a form.
+pub const FORM: &str = "multipart/form-data";
+
 impl FunctionEntry {
+    /// Whether the body of a route is a form.
+    pub fn takes_form(&self) -> bool {
+        self.body_type.as_deref() == Some(FORM)
+    }
+
     /// `Type::method` or `function`, as code calls it.
     pub fn call_name(&self) -> String {
         match &self.owner {

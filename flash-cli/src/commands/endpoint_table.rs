@@ -174,7 +174,12 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
         "HEAD" => " --head".to_owned(),
         other => format!(" -X {other}"),
     };
+    let headers = function.headers.iter().filter(|header| header.required);
+    let headers: String = headers.map(|header| format!(" -H '{}: VALUE'", header.name)).collect();
+    let url = format!("{url}{headers}");
     match &function.input {
+        // Only the function knows the fields.
+        Some(_) if function.takes_form() => format!("{program}{verb} {url} -F FIELD=VALUE"),
         Some(_) if function.raw_body => {
             format!("{program}{verb} {url} -H 'content-type: application/octet-stream' --data-binary hello")
         }

@@ -52,7 +52,10 @@ pub(super) fn function(name: &str, worker: &str, input: Value) -> FunctionEntry 
         streams: false,
         settings: Default::default(),
         raw_body: false,
+        body_type: None,
+        headers: Vec::new(),
         raw_output: false,
+        output_type: None,
     }
 }
 

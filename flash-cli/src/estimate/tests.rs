@@ -48,7 +48,10 @@ fn function(name: &str, owner: Option<&str>, worker: &str) -> FunctionEntry {
         streams: false,
         settings: Default::default(),
         raw_body: false,
+        body_type: None,
+        headers: Vec::new(),
         raw_output: false,
+        output_type: None,
     }
 }
 

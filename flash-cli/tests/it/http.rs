@@ -115,3 +115,67 @@ async fn a_typed_route_takes_headers_and_answers_with_a_status_and_headers_of_it
     let expected = json!({ "status": 201, "location": "/things/8", "item": item, "deleted": 204 });
     assert_eq!(called.json(), expected, "{called:?}");
 }
+
+#[tokio::test]
+async fn a_typed_route_takes_a_form_typed_headers_and_the_whole_request_and_answers_with_a_response() {
+    let (app, client) = (app(), Client::new());
+    let form = "--x\r\ncontent-disposition: form-data; name=\"title\"\r\n\r\nA cat\r\n--x\r\n\
+                content-disposition: form-data; name=\"photo\"; filename=\"cat.jpg\"\r\n\
+                content-type: image/jpeg\r\n\r\n0123456789\r\n--x--\r\n";
+    let url = format!("{}/photos/pets", app.url);
+    let post = |kind: &str, agent: Option<&str>, body: String| {
+        let request = client.raw().post(&url).header("content-type", kind);
+        client.send(
+            agent.into_iter().fold(request, |request, agent| request.header("user-agent", agent)).body(body),
+        )
+    };
+    let kind = "multipart/form-data; boundary=x";
+    let added = post(kind, Some("parts/1"), form.to_owned()).await;
+    let expected = json!({
+        "album": "pets", "agent": "parts/1", "has_length": true, "title": "A cat", "fields": ["title", "photo"],
+        "file": { "name": "cat.jpg", "type": "image/jpeg", "length": 10 },
+    });
+    assert_eq!((added.status, added.json()), (200, expected.clone()), "{added:?}");
+    for (kind, agent, body, reason) in [
+        ("application/json", Some("a"), "{}".to_owned(), "expected a form"),
+        (kind, Some("a"), "--x\r\nno end".to_owned(), "the form is not valid"),
+        (kind, None, form.to_owned(), "the header `user-agent` is missing"),
+        (kind, Some("a"), form.replace("\"title\"", "\"name\""), "the form has no field `title`"),
+    ] {
+        let refused = post(kind, agent, body).await;
+        assert!(refused.status == 400 && refused.text.contains(reason), "{reason}: {refused:?}");
+    }
+
+    let hook = format!("{}/hooks/7?full=1", app.url);
+    let request =
+        client.raw().post(&hook).header("x-signature", "ok").header("content-type", "application/json");
+    let answer = client.send(request.body("{ not JSON")).await;
+    assert_eq!((answer.status, answer.header("x-signature")), (202, "ok"), "{answer:?}");
+    assert_eq!(
+        (answer.header("content-type"), &*answer.text),
+        ("text/plain", "7 POST /hooks/7?full=1 { not JSON")
+    );
+    let unsigned = client.send(client.raw().post(&hook).body("event")).await;
+    assert_eq!((unsigned.status, &*unsigned.text), (401, "unsigned"));
+
+    // From another worker.
+    let called = client.get(format!("{}/chat/parts", app.url)).await;
+    let mut added = expected;
+    added["has_length"] = json!(true);
+    let expected = json!({
+        "added": added, "status": 202, "signature": "ok", "body": "7 POST /hooks/7?full=1 event",
+        "refused": "HTTP 401: unsigned",
+    });
+    assert_eq!(called.json(), expected, "{called:?}");
+
+    let document = client.get(format!("{}/openapi.json", app.url)).await.json();
+    let described = &document["paths"]["/photos/{album}"]["post"];
+    let forms: Vec<_> = described["requestBody"]["content"].as_object().unwrap().keys().collect();
+    assert_eq!(forms, ["multipart/form-data"]);
+    let names = ["album", "user-agent", "content-length"].map(|name| json!(name));
+    let described: Vec<_> =
+        described["parameters"].as_array().unwrap().iter().map(|own| &own["name"]).collect();
+    assert_eq!(described, names.iter().collect::<Vec<_>>());
+    let described = &document["paths"]["/hooks/{id}"]["post"];
+    assert!(described["requestBody"]["content"]["*/*"].is_object(), "{described}");
+}

@@ -109,9 +109,9 @@ impl Expansion<'_> {
     }
 
     fn companions(&self, face: &Face) -> TokenStream {
-        // Items are values as they are sent, which headers are not.
-        let has_headers = self.function.arguments.iter().any(Argument::is_headers);
-        let (local, options) = (self.local_companion(face), (!has_headers).then(|| self.options(face)));
+        // Items and results are values as they are sent, which headers are not.
+        let is_wrapped = self.function.is_wrapped();
+        let (local, options) = (self.local_companion(face), (!is_wrapped).then(|| self.options(face)));
         if self.function.kind == Kind::Stream {
             let refused = self.refused_spawn(face, "AStream");
             return quote! { #refused #options #local };
@@ -119,11 +119,11 @@ impl Expansion<'_> {
         let spawn = match self.route {
             Some(_) => self.refused_spawn(face, "ARoute"),
             // Reported: no job returns one.
-            None if self.function.returns_reply() => TokenStream::new(),
+            None if self.function.answers_http() => TokenStream::new(),
             None => self.spawn(face),
         };
-        let map = (!self.function.arguments.is_empty() && !has_headers).then(|| self.map(face));
-        let is_job = self.route.is_none() && !self.function.returns_reply();
+        let map = (!self.function.arguments.is_empty() && !is_wrapped).then(|| self.map(face));
+        let is_job = self.route.is_none() && !self.function.answers_http();
         let handle = is_job.then(|| self.handle(face));
         quote! { #spawn #map #options #handle #local }
     }
@@ -279,6 +279,8 @@ impl Expansion<'_> {
             (&self.function.attributes.cfg, &self.marker, self.argument_names(), face.name("local"));
         let title = format!("Runs `{}` in this process, wherever it is deployed.", self.called());
         let allow = quote! { #[allow(dead_code, clippy::too_many_arguments)] };
+        let run = quote! { <#marker as ::flash_sdk::__private::RemoteFunction>::run((#(#names,)*)).await };
+        let run = self.unwrapped(run);
         match self.function.kind {
             Kind::Stream => quote! {
                 #(#cfg)*
@@ -301,7 +303,7 @@ impl Expansion<'_> {
                 /// When the function fails.
                 #allow
                 #visibility async fn #name(#parameters) -> ::flash_sdk::Result<#output> {
-                    <#marker as ::flash_sdk::__private::RemoteFunction>::run((#(#names,)*)).await
+                    #run
                 }
             },
         }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     arguments::Args,
     bytes::Bytes,
-    descriptor::{Function, Value},
+    descriptor::{Function, Outgoing, Value},
     json,
 };
 
@@ -18,6 +18,8 @@ pub(crate) struct EncodedCall {
     pub(super) body: Value,
     pub(super) text: Vec<(&'static str, String)>,
     pub(super) headers: HeaderMap,
+    /// More of the query, as it is in a URL.
+    pub(super) query: Option<String>,
 }
 
 /// Encodes the arguments of a call.
@@ -25,11 +27,16 @@ pub(crate) struct EncodedCall {
 /// # Errors
 /// If a value cannot be written as JSON.
 pub(crate) fn encode<A: Args>(function: &Function, args: &A) -> Result<EncodedCall> {
-    let (text, headers) = match function.route {
-        Some(_) => (args.encode_text(function)?, args.headers(function)),
-        None => (Vec::new(), HeaderMap::new()),
+    if function.route.is_none() {
+        let body = args.encode(function)?;
+        return Ok(EncodedCall { body, text: Vec::new(), headers: HeaderMap::new(), query: None });
+    }
+    let (text, Outgoing { headers, query, body }) = (args.encode_text(function)?, args.outgoing(function));
+    let body = match body {
+        Some(body) => Value::Raw(body),
+        None => args.encode(function)?,
     };
-    Ok(EncodedCall { body: args.encode(function)?, text, headers })
+    Ok(EncodedCall { body, text, headers, query })
 }
 
 impl EncodedCall {

@@ -16,9 +16,9 @@ use super::coding::EncodedCall;
 use crate::{
     bytes::Bytes,
     descriptor::{Answered, Function, Head, Value},
-    headers::sendable,
     http_client::{HttpClient, escaped, received, transport},
     located::located,
+    request::sendable,
 };
 
 /// The content type of raw bytes without one.
@@ -33,7 +33,10 @@ pub(super) async fn call(
     call: EncodedCall,
 ) -> Result<Answered> {
     let received = received(request(http, url, function, envelope, call)?).await?;
-    received.success()?;
+    // A whole response may also be a redirect, which is not followed.
+    if !(function.output.is_response && (300..400).contains(&received.status)) {
+        received.success()?;
+    }
     let value = if function.answers_raw() {
         let content_type = received.headers.get("content-type").and_then(|kind| kind.to_str().ok());
         Value::Raw(match content_type {
@@ -108,6 +111,10 @@ fn request(
         } else {
             query.push((name, value))
         }
+    }
+    if let Some(more) = call.query {
+        path.push('?');
+        path.push_str(&more);
     }
     let mut request = http.request(method, format!("{}{path}", url.trim_end_matches('/'))).query(&query);
     if !matches!(route.method, "GET" | "DELETE" | "HEAD") {

@@ -1,6 +1,8 @@
 //! The types of a function: its arguments and its result.
 use schemars::{Schema, SchemaGenerator};
 
+use super::request_part::RequestArgument;
+
 /// Writes the schema of a type.
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
@@ -15,8 +17,8 @@ pub struct Argument {
     pub optional: fn() -> bool,
     /// Whether its type is [`Bytes`](crate::Bytes).
     pub is_bytes: fn() -> bool,
-    /// Whether it is the headers of the request.
-    pub is_headers: bool,
+    /// How it is read, if it is a part of the request and no data.
+    pub request: Option<RequestArgument>,
 }
 
 /// The type of a function's result.
@@ -26,4 +28,6 @@ pub struct Output {
     pub schema: SchemaOf,
     /// Whether it is [`Bytes`](crate::Bytes).
     pub is_bytes: fn() -> bool,
+    /// Whether it is a whole HTTP response.
+    pub is_response: bool,
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     argument::{Argument, Output},
+    request_part::Part,
     route::Route,
 };
 
@@ -39,7 +40,10 @@ impl Binding {
     /// The binding of these arguments, for a job or for this route.
     pub(super) fn of(route: Option<Route>, arguments: &[Argument], output: &Output) -> Self {
         let source = |argument: &Argument| match route {
-            _ if argument.is_headers => ArgumentSource::Headers,
+            _ if let Some(request) = argument.request => match request.part.body_type() {
+                Some(_) => ArgumentSource::Body,
+                None => ArgumentSource::Headers,
+            },
             Some(route) if route.parameters().any(|name| name == argument.name) => ArgumentSource::Path,
             Some(route) if matches!(route.method, "GET" | "DELETE" | "HEAD") => ArgumentSource::Query,
             _ => ArgumentSource::Body,
@@ -48,6 +52,7 @@ impl Binding {
         let mut in_body =
             arguments.iter().zip(&sources).filter(|(_, source)| **source == ArgumentSource::Body);
         let (whole_body, raw_body) = match (in_body.next(), in_body.next()) {
+            (Some((Argument { request: Some(_), .. }, _)), None) => (false, true),
             (Some((argument, _)), None) => {
                 (is_object(&lone_schema(argument)), route.is_some() && (argument.is_bytes)())
             }
@@ -82,7 +87,13 @@ impl Binding {
             .peekable();
         in_body.peek()?;
         if self.raw_body {
-            return Some(serde_json::json!({ "type": "string", "format": "binary" }));
+            let form = in_body
+                .next()
+                .filter(|argument| matches!(argument.request, Some(request) if request.part == Part::Form));
+            return Some(match form {
+                Some(_) => serde_json::json!({ "type": "object" }),
+                None => serde_json::json!({ "type": "string", "format": "binary" }),
+            });
         }
         if self.whole_body {
             return in_body.next().map(|argument| (argument.schema)(generator).to_value());

@@ -1,8 +1,10 @@
 //! The input of a function, not decoded yet.
 use flash_protocol::wire::Payload;
-use http::HeaderMap;
+use http::{HeaderMap, Method, Uri};
 
 use crate::bytes::Bytes;
+#[cfg(feature = "axum")]
+use crate::multipart::Multipart;
 
 /// The input of a request for a function.
 #[derive(Debug, Default)]
@@ -15,6 +17,13 @@ pub struct Input {
     pub text: Vec<(String, String)>,
     /// The headers of a request; none for a job.
     pub headers: HeaderMap,
+    /// The method of a request.
+    pub method: Method,
+    /// Path and query of a request.
+    pub uri: Uri,
+    /// The body of a route that takes a form.
+    #[cfg(feature = "axum")]
+    pub form: Option<Multipart>,
 }
 
 impl Input {

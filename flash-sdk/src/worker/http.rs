@@ -2,6 +2,7 @@
 //!
 //! The port opens immediately. `/ping` answers 204 until the worker is initialised, then 200. Requests that arrive
 //! before wait. Requests for no route go to the app's own router, if it has one (`router`).
+mod input;
 mod router;
 
 use std::{
@@ -11,14 +12,13 @@ use std::{
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRequest as _, RawPathParams, Request, State, rejection::BytesRejection},
+    extract::{DefaultBodyLimit, RawPathParams, Request, State},
     response::{IntoResponse as _, Response},
     routing::{self, MethodFilter},
 };
 use flash_protocol::{
     Error, ErrorKind, Result, WireError,
     wire::{
-        RawJson,
         envelope::Envelope,
         error_body,
         events::KeptId,
@@ -42,7 +42,7 @@ use super::{
 use crate::{
     bytes::Bytes,
     context::{Context, Setup},
-    descriptor::{Answered, Function, Handler, Head, Input, Value},
+    descriptor::{Answered, Function, Handler, Head, Value},
     panic,
     stream::{Call, Guarded},
 };
@@ -290,7 +290,7 @@ async fn answer(
     if let Some(resumed) = resumed(function, call).filter(|_| !is_head) {
         return Ok(resumed);
     }
-    let input = input_of(function, text, request, call.shared.max_body_mib).await?;
+    let input = input::input_of(function, text, request, call.shared.max_body_mib).await?;
     let context = call.context.clone();
     let deadline = context.deadline();
     match function.handler {
@@ -336,41 +336,6 @@ fn resumed(function: &'static Function, call: &mut Serving) -> Option<Response> 
     Some(sent_events::answer(events, call.running.take()))
 }
 
-/// Reads the body: raw for a function that takes it so, otherwise JSON.
-async fn input_of(
-    function: &Function,
-    text: Vec<(String, String)>,
-    request: Request,
-    limit_mib: u32,
-) -> Result<Input, Refused> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
-    let headers = match function.arguments.iter().any(|argument| argument.is_headers) {
-        true => request.headers().clone(),
-        false => HeaderMap::new(),
-    };
-    let body = bytes::Bytes::from_request(request, &()).await;
-    let body = body.map_err(|rejection| body_refused(&rejection, limit_mib))?;
-    let input = Input { text, headers, ..Input::default() };
-    if function.binding().raw_body {
-        let raw = match content_type.as_ref().and_then(|kind| kind.to_str().ok()) {
-            Some(kind) => Bytes::with_content_type(kind, body),
-            None => body.into(),
-        };
-        return Ok(Input { raw: Some(raw), ..input });
-    }
-    if body.is_empty() {
-        return Ok(input);
-    }
-    let body: RawJson = serde_json::from_slice(&body).map_err(|error| Refused {
-        status: StatusCode::BAD_REQUEST,
-        error: Box::new(WireError::new(
-            ErrorKind::InvalidInput,
-            format!("the body is not valid JSON: {}", flash_protocol::wire::fault(&error)),
-        )),
-    })?;
-    Ok(Input { body: Some(body.into()), ..input })
-}
-
 /// A result as JSON or raw bytes, with the status and headers of a reply.
 fn answer_of(Answered { value, head }: Answered) -> Result<Response> {
     let mut response = match value {
@@ -380,7 +345,16 @@ fn answer_of(Answered { value, head }: Answered) -> Result<Response> {
         }
         Value::Raw(bytes) => raw(bytes)?,
     };
-    let Some(Head { status, headers }) = head else { return Ok(response) };
+    let Some(Head { status, mut headers }) = head else { return Ok(response) };
+    if status.is_informational() {
+        let message =
+            format!("a route cannot answer with status {}: it is no end of a request", status.as_u16());
+        return Err(Error::new(ErrorKind::Encode, message));
+    }
+    // The server writes these, about the body as it sends it.
+    for of_connection in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION] {
+        headers.remove(of_connection);
+    }
     // These have no body.
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED) {
         response = Response::default();
@@ -411,15 +385,6 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Refused> {
             error: Box::new(WireError::new(ErrorKind::InvalidInput, message)),
         }),
     }
-}
-
-fn body_refused(rejection: &BytesRejection, limit_mib: u32) -> Refused {
-    let status = rejection.status();
-    let message = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => format!("the body is over {limit_mib} MiB"),
-        _ => rejection.body_text(),
-    };
-    Refused { status, error: Box::new(WireError::new(ErrorKind::InvalidInput, message)) }
 }
 
 /// The parameters of a query, decoded.

@@ -1,6 +1,6 @@
 //! The app's API as OpenAPI 3.1: routes, `run_sync` of every queue function, with schemas and doc comments.
 use flash_protocol::manifest::{
-    ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, HttpEntry, Manifest, OPENAI_PREFIX,
+    ArgumentEntry, ArgumentSource, EndpointKind, FORM, FunctionEntry, HttpEntry, Manifest, OPENAI_PREFIX,
 };
 use serde_json::{Map, Value, json};
 
@@ -133,9 +133,10 @@ fn operation_id(function: &FunctionEntry) -> String {
     format!("{}_{}", function.module.replace('/', "_"), function.call_name().replace("::", "_"))
 }
 
-/// Raw bytes, which a page shows as a file.
-fn raw_content() -> Value {
-    json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } })
+/// Raw bytes of this content type, which a page shows as a file.
+fn raw_content(content_type: Option<&str>) -> Value {
+    let content_type = content_type.unwrap_or("application/octet-stream");
+    json!({ content_type: { "schema": { "type": "string", "format": "binary" } } })
 }
 
 fn json_content(schema: &Value) -> Value {
@@ -149,7 +150,7 @@ fn failures() -> Map<String, Value> {
         json!({ "description": description, "content": json_content(&schema) })
     };
     for (status, description) in [
-        ("400", "the body is not valid JSON"),
+        ("400", "the body is not valid JSON, or a header or form is wrong"),
         ("413", "the body is over the limit"),
         ("422", "fields are missing or wrong; each is named"),
         ("500", "the function failed; stage, message and request id are given"),
@@ -167,11 +168,19 @@ fn responses(description: &str, content: Value) -> Value {
     Value::Object(responses)
 }
 
+/// The content type of a body that may have any.
+const ANY: &str = "*/*";
+
 /// The body, with an example: a page that makes one up from the schema alone takes the bounds of numbers for it.
 fn request_body(function: &FunctionEntry, definitions: &Map<String, Value>) -> Option<Value> {
     let schema = function.input.as_ref()?;
     if function.raw_body {
-        return Some(json!({ "required": true, "content": raw_content() }));
+        let content = match function.takes_form() {
+            true => json!({ FORM: { "schema": schema } }),
+            false => raw_content(function.body_type.as_deref()),
+        };
+        // A whole request may have no body.
+        return Some(json!({ "required": function.body_type.as_deref() != Some(ANY), "content": content }));
     }
     let mut content = json_content(schema);
     let chosen = function.settings.example.clone();
@@ -198,11 +207,14 @@ fn parameter(argument: &ArgumentEntry, definitions: &Map<String, Value>) -> Opti
 
 fn route_operation(function: &FunctionEntry, definitions: &Map<String, Value>) -> Value {
     let (summary, description) = texts(function);
-    let parameters: Vec<Value> =
+    let mut parameters: Vec<Value> =
         function.arguments.iter().filter_map(|argument| parameter(argument, definitions)).collect();
+    parameters.extend(function.headers.iter().map(|header| {
+        json!({ "name": header.name, "in": "header", "required": header.required, "schema": { "type": "string" } })
+    }));
     let content = match function.streams {
         true => json!({ "text/event-stream": { "schema": function.output } }),
-        false if function.raw_output => raw_content(),
+        false if function.raw_output => raw_content(function.output_type.as_deref()),
         false => json_content(&function.output),
     };
     let mut operation = json!({
@@ -358,6 +370,34 @@ fn error_schema() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_a_whole_request_and_typed_headers_are_described_as_what_they_are() {
+        let function: FunctionEntry = serde_json::from_value(json!({
+            "name": "add", "module": "main", "worker": "web", "file": "src/main.rs", "line": 1,
+            "route": { "method": "POST", "path": "/photos" }, "arguments": [], "input": { "type": "object" },
+            "raw_body": true, "body_type": "multipart/form-data", "output": { "type": "string" }, "raw_output": true,
+            "output_type": "*/*", "headers": [{ "name": "user-agent", "required": true }],
+        }))
+        .unwrap();
+        let described = route_operation(&function, &Map::new());
+        let body = json!({ "required": true, "content": { "multipart/form-data": { "schema": { "type": "object" } } } });
+        assert_eq!(described["requestBody"], body);
+        let binary = json!({ "*/*": { "schema": { "type": "string", "format": "binary" } } });
+        assert_eq!(described["responses"]["200"]["content"], binary);
+        let header = json!({
+            "name": "user-agent", "in": "header", "required": true, "schema": { "type": "string" },
+        });
+        assert_eq!(described["parameters"], json!([header]));
+
+        let whole = FunctionEntry {
+            body_type: Some("*/*".to_owned()),
+            input: Some(json!({ "type": "string", "format": "binary" })),
+            ..function
+        };
+        let described = route_operation(&whole, &Map::new());
+        assert_eq!(described["requestBody"], json!({ "required": false, "content": binary }));
+    }
 
     #[test]
     fn numbers_have_the_bounds_of_their_format() {

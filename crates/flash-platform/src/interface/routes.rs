@@ -217,7 +217,10 @@ mod tests {
             streams: false,
             settings: Default::default(),
             raw_body: false,
+            body_type: None,
+            headers: Vec::new(),
             raw_output: false,
+            output_type: None,
         }
     }
 

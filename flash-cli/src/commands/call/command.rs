@@ -200,6 +200,11 @@ fn allowed(arguments: &CallArguments, callee: &Callee<'_>) -> Result<(), Failure
         return Err(Failure::unusable(format!("`{name}` returns a single result and does not stream"))
             .hint("leave out --stream"));
     }
+    if let Some(function) = callee.function().filter(|function| function.takes_form()) {
+        let path = function.route.as_ref().map(|route| route.path.as_str()).unwrap_or_default();
+        return Err(Failure::unusable(format!("`{name}` takes a form, which `flash call` does not send"))
+            .hint(format!("use curl: curl -F FIELD=VALUE -F FILE=@photo.jpg URL{path}")));
+    }
     let prints_bytes = callee.function().is_some_and(returns_bytes)
         && arguments.output.is_none()
         && !arguments.json

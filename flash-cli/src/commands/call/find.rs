@@ -186,7 +186,10 @@ pub(super) mod tests {
             streams: false,
             settings: Default::default(),
             raw_body: false,
+            body_type: None,
+            headers: Vec::new(),
             raw_output: false,
+            output_type: None,
         }
     }
 

@@ -1,12 +1,14 @@
 //! The headers of a request, as an argument of a route.
-use std::{any::Any, borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An argument of type `HeaderMap`, as the macro wraps it. It travels as headers and never as JSON; the traits of an
-/// argument are only there because every argument has them.
+use super::part::RequestPart;
+use crate::descriptor::{Input, Outgoing, Part};
+
+/// An argument of type `HeaderMap`, as the macro wraps it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers(pub HeaderMap);
 
@@ -23,16 +25,19 @@ const OWN: [HeaderName; 9] = [
     header::AUTHORIZATION,
 ];
 
-impl Headers {
-    /// This argument, if it is headers.
-    pub(crate) fn of(argument: &dyn Any) -> Option<&HeaderMap> {
-        argument.downcast_ref().map(|Self(headers)| headers)
+impl RequestPart for Headers {
+    const PART: Part = Part::Headers;
+
+    fn is_optional() -> bool {
+        true
     }
 
-    /// Headers as an argument of this type, if it is one of headers.
-    pub(crate) fn argument<T: 'static>(headers: &HeaderMap) -> Option<T> {
-        let argument: Box<dyn Any> = Box::new(Self(headers.clone()));
-        argument.downcast().ok().map(|argument| *argument)
+    fn read(input: &Input) -> Result<Self, String> {
+        Ok(Self(input.headers.clone()))
+    }
+
+    fn write(&self, outgoing: &mut Outgoing) {
+        outgoing.headers.extend(self.0.clone());
     }
 }
 
