@@ -40,6 +40,8 @@ pub(super) struct Written {
     max_concurrency: Option<Spanned<u32>>,
     scaler: Option<Spanned<WrittenScaler>>,
     buffer: Option<Spanned<u32>>,
+    disk_gib: Option<Spanned<u32>>,
+    shm_mib: Option<Spanned<u32>>,
     max_body_mib: Option<Spanned<u32>>,
     request_timeout: Option<Spanned<u32>>,
     #[serde(default)]
@@ -142,8 +144,8 @@ impl Written {
             buffer: self.buffer.as_ref().map(buffer_of).transpose()?.unwrap_or(0),
             lifetime: Default::default(),
             data_centers: Vec::new(),
-            disk_gib: None,
-            shm_mib: None,
+            disk_gib: optional(&self.disk_gib, "disk_gib", ResourceConfig::MAX_DISK)?,
+            shm_mib: optional(&self.shm_mib, "shm_mib", ResourceConfig::MAX_SHM)?,
             http: None,
             max_body_mib: optional(&self.max_body_mib, "max_body_mib", ResourceConfig::MAX_BODY_MIB)?,
             request_timeout_seconds: optional(

@@ -48,6 +48,11 @@ fn every_setting_is_read() {
         execution_timeout = 8
         max_concurrency = 9
         scaler = { request_count = 10 }
+        buffer = 1
+        disk_gib = 64
+        shm_mib = 512
+        max_body_mib = 11
+        request_timeout = 12
         env = { HEALTH_CHECK_PATH = "/health?deep=1", TOKEN = "secret" }
 
         [workers.batch]
@@ -70,14 +75,14 @@ fn every_setting_is_read() {
         execution_timeout_seconds: 8,
         max_concurrency: 9,
         scaler: ScalerEntry::RequestCount { requests: 10 },
-        buffer: 0,
+        buffer: 1,
         lifetime: Default::default(),
         data_centers: Vec::new(),
-        disk_gib: None,
-        shm_mib: None,
+        disk_gib: Some(64),
+        shm_mib: Some(512),
         http: None,
-        max_body_mib: None,
-        request_timeout_seconds: None,
+        max_body_mib: Some(11),
+        request_timeout_seconds: Some(12),
         model: None,
         start_timeout_seconds: None,
     };
@@ -114,6 +119,8 @@ fn a_mistake_is_named_with_its_line() {
         ("idle_timeout = 0", "flash.toml:3: `idle_timeout` is 0; expected 1 to 3600"),
         ("execution_timeout = 604801", "flash.toml:3: `execution_timeout` is 604801; expected 1 to 604800"),
         ("execution_timeout = -1", "flash.toml:3: invalid value"),
+        ("disk_gib = 0", "flash.toml:3: `disk_gib` is 0; expected 1 to 10000"),
+        ("shm_mib = 0", "flash.toml:3: `shm_mib` is 0; expected 1 to 1048576"),
         ("max_concurrency = 2", "flash.toml:3: `max_concurrency` requires kind = \"load_balanced\""),
         (
             "kind = 'load_balanced'\nmax_concurrency = 0",
