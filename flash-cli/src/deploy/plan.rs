@@ -353,6 +353,10 @@ impl List {
                 field("answers", text(old.streams), text(new.streams)),
             ));
         }
+        if old.body_type != new.body_type {
+            let change = field("body", Some(body_type(old)), Some(body_type(new)));
+            fields.push(breaking("it takes another kind of body", change));
+        }
         fields.extend(changed(function_fields(&old.settings), function_fields(&new.settings)));
         let nothing = json!({ "type": "object" });
         let mut compare = |name: &str, was: &Value, is: &Value, direction| {
@@ -365,6 +369,7 @@ impl List {
             let name = if source == ArgumentSource::Path { "path" } else { "query" };
             compare(name, &was, &is, Direction::Input);
         }
+        compare("header", &headers(old), &headers(new), Direction::Input);
         let input = |function: &FunctionEntry| function.input.clone().unwrap_or_else(|| nothing.clone());
         compare("input", &input(old), &input(new), Direction::Input);
         compare("output", &old.output, &new.output, Direction::Output);
@@ -385,6 +390,24 @@ fn arguments(function: &FunctionEntry, source: ArgumentSource) -> Value {
     let required: Vec<&str> =
         own().filter(|argument| argument.required).map(|argument| argument.name.as_str()).collect();
     json!({ "type": "object", "properties": properties, "required": required })
+}
+
+/// The headers that are arguments of a route, as one schema.
+fn headers(function: &FunctionEntry) -> Value {
+    let properties: Map<String, Value> =
+        function.headers.iter().map(|header| (header.name.clone(), json!({ "type": "string" }))).collect();
+    let required: Vec<&str> =
+        function.headers.iter().filter(|header| header.required).map(|header| header.name.as_str()).collect();
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+/// What a route's body is, for people.
+fn body_type(function: &FunctionEntry) -> String {
+    match (&function.body_type, function.raw_body) {
+        (Some(body_type), _) => body_type.clone(),
+        (None, true) => "bytes".to_owned(),
+        (None, false) => "JSON".to_owned(),
+    }
 }
 
 fn subject_of(function: &FunctionEntry) -> Subject {

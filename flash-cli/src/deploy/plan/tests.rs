@@ -1,4 +1,4 @@
-use flash_protocol::manifest::{HttpEntry, RouteEntry};
+use flash_protocol::manifest::{FORM, HeaderEntry, HttpEntry, RouteEntry};
 use flash_target::ArtifactSpec;
 
 use super::*;
@@ -182,6 +182,23 @@ fn a_route_is_the_same_by_its_path_and_another_by_another() {
     assert_eq!(
         query,
         ["~ route POST /ask", "  query.q: - -> string, required BREAKING the field is required"]
+    );
+}
+
+#[test]
+fn a_form_instead_of_json_and_a_required_header_are_breaking() {
+    let lines = changed(|next| {
+        let ask = &mut next.manifest.functions[1];
+        (ask.raw_body, ask.body_type) = (true, Some(FORM.to_owned()));
+        ask.headers.push(HeaderEntry { name: "x-tenant".to_owned(), required: true });
+    });
+    assert_eq!(
+        lines,
+        [
+            "~ route POST /ask",
+            "  body: JSON -> multipart/form-data BREAKING it takes another kind of body",
+            "  header.x-tenant: - -> string, required BREAKING the field is required",
+        ]
     );
 }
 
