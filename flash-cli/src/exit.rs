@@ -70,15 +70,18 @@ impl Failure {
 
 impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
-        let TargetError { problem, message, hint, last_lines } = error;
-        let code = match problem {
-            Problem::NotFound | Problem::Exists | Problem::Refused => FailureCode::Unusable,
+        let code = match error.problem {
+            Problem::NoEnvironment
+            | Problem::NothingLive
+            | Problem::NotFound
+            | Problem::Exists
+            | Problem::Refused => FailureCode::Unusable,
             Problem::Moved | Problem::NotReady | Problem::Unreachable | Problem::Failed => {
                 FailureCode::Failed
             }
         };
-        let lines: String = last_lines.iter().map(|line| format!("\n  | {line}")).collect();
-        Self { code, message: message + &lines, hint }
+        let lines: String = error.last_lines.iter().map(|line| format!("\n  | {line}")).collect();
+        Self { code, message: error.text() + &lines, hint: error.hint }
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn stage(
         }
         // Moved away in one step: workers of a release may still run from it.
         let aside = directory.artifacts().join(format!("{PART}{}", uuid::Uuid::new_v4()));
-        std::fs::rename(&whole, aside).map_err(|error| cannot_write(&whole, &error))?;
+        std::fs::rename(&whole, aside).map_err(|error| cannot_write(&whole, error))?;
     }
     let sourced: Vec<(Piece<'_>, &PathBuf)> = pieces
         .into_iter()
@@ -97,11 +97,11 @@ pub(super) fn stage(
         })
         .collect::<Result<_, TargetError>>()?;
     let total = sourced.iter().filter_map(|(_, source)| length(source)).sum();
-    make_private(&directory.artifacts()).map_err(|error| cannot_write(&directory.artifacts(), &error))?;
+    make_private(&directory.artifacts()).map_err(|error| cannot_write(&directory.artifacts(), error))?;
     let part = tempfile::Builder::new()
         .prefix(PART)
         .tempdir_in(directory.artifacts())
-        .map_err(|error| cannot_write(&directory.artifacts(), &error))?;
+        .map_err(|error| cannot_write(&directory.artifacts(), error))?;
     let mut done = 0;
     for (piece, source) in &sourced {
         copy(piece, source, part.path(), |bytes| {
@@ -114,7 +114,7 @@ pub(super) fn stage(
 
 /// Gives the directory its final name, unless another process was faster.
 fn finish(part: tempfile::TempDir, whole: &Path) -> Result<(), TargetError> {
-    let problem = |error: io::Error| cannot_write(whole, &error);
+    let problem = |error: io::Error| cannot_write(whole, error);
     sync_directories(part.path()).map_err(problem)?;
     match std::fs::rename(part.path(), whole) {
         Ok(()) => drop(part.keep()),
@@ -142,11 +142,12 @@ fn copy(
     mut on_progress: impl FnMut(u64),
 ) -> Result<(), TargetError> {
     let unreadable = |error: io::Error| {
-        TargetError::new(Problem::Failed, format!("cannot read {}: {error}", source.display()))
+        TargetError::new(Problem::Failed, format!("cannot read {}", source.display()))
+            .because(error)
             .hint("build again: flash deploy send")
     };
     let target = part.join(&piece.path);
-    let unwritable = |error: io::Error| cannot_write(&target, &error);
+    let unwritable = |error: io::Error| cannot_write(&target, error);
     if let Some(above) = target.parent() {
         make_private(above).map_err(unwritable)?;
     }
@@ -189,8 +190,8 @@ pub(super) fn check(directory: &EnvironmentDirectory, artifact: &ArtifactSpec) -
             TargetError::new(Problem::Failed, format!("artifact {}: {what}", short(artifact.digest())))
                 .hint("send it again: flash deploy send")
         };
-        let sha256 =
-            hash_of(&path).map_err(|error| damaged(format!("cannot read {}: {error}", path.display())))?;
+        let sha256 = hash_of(&path)
+            .map_err(|error| damaged(format!("cannot read {}", path.display())).because(error))?;
         if sha256 != piece.sha256 {
             return Err(damaged(format!("{} is damaged", path.display())));
         }
@@ -223,9 +224,10 @@ fn length(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|metadata| metadata.len())
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> TargetError {
-    let target = TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()));
-    match error.kind() {
+fn cannot_write(path: &Path, error: io::Error) -> TargetError {
+    let kind = error.kind();
+    let target = TargetError::new(Problem::Failed, format!("cannot write {}", path.display())).because(error);
+    match kind {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             target.hint("free space on that disk, or set FLASH_DATA_DIR to a directory on another one")
         }
@@ -261,7 +263,7 @@ pub(super) fn work_directory(
     if work.is_dir() {
         return Ok(work);
     }
-    let problem = |error: io::Error| cannot_write(&work, &error);
+    let problem = |error: io::Error| cannot_write(&work, error);
     make_private(&directory.work()).map_err(problem)?;
     let part = tempfile::Builder::new().prefix(PART).tempdir_in(directory.work()).map_err(problem)?;
     if let ArtifactSpec::Binaries { files, .. } = artifact {

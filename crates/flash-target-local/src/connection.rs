@@ -6,7 +6,6 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use flash_target::{OnStep, Problem, ReleaseRecord, TargetError};
-use flash_text::error_chain;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -32,15 +31,13 @@ pub(super) struct Connection {
 impl Connection {
     /// A client for the service of this directory, whether it runs or not.
     pub(super) fn new(directory: &DataDirectory) -> Result<Self, TargetError> {
-        let problem = |reason: String| {
-            TargetError::new(Problem::Unreachable, format!("cannot reach the background service: {reason}"))
-        };
-        let socket = SocketPath::new(directory).map_err(|error| problem(error.to_string()))?;
+        let problem = || TargetError::new(Problem::Unreachable, "cannot reach the background service");
+        let socket = SocketPath::new(directory).map_err(|error| problem().because(error))?;
         let client = flash_http::client()
             .unix_socket(socket.path())
             .no_proxy()
             .build()
-            .map_err(|error| problem(error_chain(&error)))?;
+            .map_err(|error| problem().because(error))?;
         Ok(Self { client, key: directory.control_key(), _socket: Arc::new(socket) })
     }
 
@@ -48,7 +45,7 @@ impl Connection {
     pub(super) async fn hello(&self) -> Result<Option<Hello>, TargetError> {
         let request = self.client.get(url(HELLO)).timeout(HELLO_TIME);
         match request.send().await {
-            Ok(response) => response.json().await.map(Some).map_err(|error| broken(&error)),
+            Ok(response) => response.json().await.map(Some).map_err(broken),
             Err(error) if error.is_connect() => Ok(None),
             Err(error) if error.is_timeout() => Err(TargetError::new(
                 Problem::Unreachable,
@@ -69,12 +66,12 @@ impl Connection {
         // Without a key, the service reports the problem.
         let key = tokio::fs::read_to_string(&self.key).await.unwrap_or_default();
         let request = self.client.post(url(path)).bearer_auth(key).json(body);
-        let response = request.send().await.map_err(|error| broken(&error))?;
+        let response = request.send().await.map_err(broken)?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
-        let text = response.text().await.map_err(|error| broken(&error))?;
+        let text = response.text().await.map_err(broken)?;
         Err(serde_json::from_str(&text).unwrap_or_else(|_| {
             TargetError::new(
                 Problem::Failed,
@@ -85,7 +82,7 @@ impl Connection {
 
     /// Asks a question.
     pub(super) async fn ask<T: DeserializeOwned>(&self, question: &Query) -> Result<T, TargetError> {
-        self.post(ASK, question).await?.json().await.map_err(|error| broken(&error))
+        self.post(ASK, question).await?.json().await.map_err(broken)
     }
 
     /// An answer with one JSON value per line.
@@ -95,12 +92,12 @@ impl Connection {
         body: &impl Serialize,
     ) -> Result<BoxStream<'static, Result<T, TargetError>>, TargetError> {
         let response = self.post(path, body).await?;
-        let chunks = response.bytes_stream().map_err(|error| broken(&error)).boxed();
+        let chunks = response.bytes_stream().map_err(broken).boxed();
         let lines = stream::try_unfold((chunks, BytesMut::new()), |(mut chunks, mut text)| async move {
             loop {
                 if let Some(end) = text.iter().position(|byte| *byte == b'\n') {
                     let line = text.split_to(end + 1);
-                    let item: T = serde_json::from_slice(&line).map_err(|error| broken(&error))?;
+                    let item: T = serde_json::from_slice(&line).map_err(broken)?;
                     return Ok(Some((item, (chunks, text))));
                 }
                 match chunks.try_next().await? {
@@ -135,13 +132,10 @@ fn url(path: &str) -> String {
     format!("http://flash{path}")
 }
 
-fn broken(error: &(dyn std::error::Error + 'static)) -> TargetError {
-    let reason = error_chain(error);
-    TargetError::new(
-        Problem::Unreachable,
-        format!("the connection to the background service broke: {reason}"),
-    )
-    .hint("check it: flash service status")
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> TargetError {
+    TargetError::new(Problem::Unreachable, "the connection to the background service broke")
+        .because(error)
+        .hint("check it: flash service status")
 }
 
 /// The error when an answer ends before it is complete.

@@ -40,7 +40,8 @@ impl DataDirectory {
     /// When it cannot be created, or cannot be closed to other users.
     pub fn open(path: &Path) -> Result<Self, TargetError> {
         let problem = |error: io::Error| {
-            TargetError::new(Problem::Failed, format!("cannot use the directory {}: {error}", path.display()))
+            TargetError::new(Problem::Failed, format!("cannot use the directory {}", path.display()))
+                .because(error)
                 .hint(format!("make it writable, or set {DATA_DIRECTORY} to another directory"))
         };
         make_private(path).map_err(problem)?;

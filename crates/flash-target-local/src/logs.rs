@@ -27,7 +27,7 @@ impl Logs {
         query: &LogQuery,
     ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
         let unreadable =
-            |error: io::Error| TargetError::new(Problem::Failed, format!("cannot read the log: {error}"));
+            |error: io::Error| TargetError::new(Problem::Failed, "cannot read the log").because(error);
         Ok(self.0.query(query)?.map(move |line| line.map_err(unreadable)).boxed())
     }
 

@@ -136,8 +136,7 @@ pub async fn start(directory: &DataDirectory) -> Result<Started, TargetError> {
         return Ok(Started::Already(hello));
     }
     let printed = prepare_log(directory)?;
-    let failed =
-        |reason: &str| TargetError { last_lines: last_lines(directory, printed), ..not_started(reason) };
+    let failed = |reason: String| not_started(reason).last_lines(last_lines(directory, printed));
     let begun = Instant::now();
     // A service that is stopping now may finish first.
     let mut limit = if runs(directory)? { STOP_TIME + START_TIME } else { START_TIME };
@@ -152,10 +151,10 @@ pub async fn start(directory: &DataDirectory) -> Result<Started, TargetError> {
             // It is about to answer, or about to end.
             StartState::AnotherRuns if runs(directory)? => limit = STOP_TIME + START_TIME,
             StartState::AnotherRuns => attempt = Attempt::begin(directory).await?,
-            StartState::Failed(reason) => return Err(failed(&reason)),
+            StartState::Failed(reason) => return Err(failed(reason)),
         }
         if begun.elapsed() > limit {
-            return Err(failed(&format!("it does not answer within {} s", limit.as_secs())));
+            return Err(failed(format!("it does not answer within {} s", limit.as_secs())));
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
@@ -205,16 +204,14 @@ impl Attempt {
 
     async fn poll(&mut self) -> Result<StartState, TargetError> {
         match self {
-            Self::Supervisor(child) => {
-                match child.try_wait().map_err(|error| not_started(&error.to_string()))? {
-                    None => Ok(StartState::Starting),
-                    Some(status) if status.code() == Some(invocation::ANOTHER_RUNS) => {
-                        *self = Self::Another;
-                        Ok(StartState::AnotherRuns)
-                    }
-                    Some(_) => Ok(StartState::Failed("it ended at once".to_owned())),
+            Self::Supervisor(child) => match child.try_wait().map_err(not_started)? {
+                None => Ok(StartState::Starting),
+                Some(status) if status.code() == Some(invocation::ANOTHER_RUNS) => {
+                    *self = Self::Another;
+                    Ok(StartState::AnotherRuns)
                 }
-            }
+                Some(_) => Ok(StartState::Failed("it ended at once".to_owned())),
+            },
             Self::Another => Ok(StartState::AnotherRuns),
             Self::Systemd { unit, asked } if asked.elapsed() > BETWEEN_QUESTIONS => {
                 *asked = Instant::now();
@@ -225,8 +222,9 @@ impl Attempt {
     }
 }
 
-fn not_started(reason: &str) -> TargetError {
-    TargetError::new(Problem::Unreachable, format!("cannot start the background service: {reason}"))
+fn not_started(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> TargetError {
+    TargetError::new(Problem::Unreachable, "cannot start the background service")
+        .because(reason)
         .hint("fix the problem shown in its last lines, then: flash service start")
 }
 
@@ -234,7 +232,8 @@ fn not_started(reason: &str) -> TargetError {
 fn prepare_log(directory: &DataDirectory) -> Result<u64, TargetError> {
     let path = directory.log();
     let problem = |error: io::Error| {
-        TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
+        TargetError::new(Problem::Failed, format!("cannot write {}", path.display()))
+            .because(error)
             .hint(format!("free space and make it writable, or set {DATA_DIRECTORY} to another directory"))
     };
     service_log::prepare(&path).map_err(problem)
@@ -255,9 +254,8 @@ fn last_lines(directory: &DataDirectory, from: u64) -> Vec<String> {
 
 /// Starts a supervisor that outlives this command and its terminal.
 fn spawn(directory: &DataDirectory) -> Result<Child, TargetError> {
-    let problem = |error: io::Error| not_started(&error.to_string());
-    let log = service_log::open(&directory.log()).map_err(problem)?;
-    let mut command = Command::new(std::env::current_exe().map_err(problem)?);
+    let log = service_log::open(&directory.log()).map_err(not_started)?;
+    let mut command = Command::new(std::env::current_exe().map_err(not_started)?);
     let inherited = std::env::vars_os().filter(|(name, _)| {
         name.to_str().is_some_and(|name| INHERITED.contains(&name) || name.starts_with("LC_"))
     });
@@ -268,7 +266,7 @@ fn spawn(directory: &DataDirectory) -> Result<Child, TargetError> {
         .env(DATA_DIRECTORY, directory.path())
         .current_dir(directory.path())
         .stdin(Stdio::null())
-        .stdout(log.try_clone().map_err(problem)?)
+        .stdout(log.try_clone().map_err(not_started)?)
         .stderr(log);
     // SAFETY: between fork and exec only setsid is called, which is async-signal-safe; nothing is allocated.
     unsafe {
@@ -277,7 +275,7 @@ fn spawn(directory: &DataDirectory) -> Result<Child, TargetError> {
             Ok(())
         });
     }
-    command.spawn().map_err(problem)
+    command.spawn().map_err(not_started)
 }
 
 /// Stops the service, and waits until it has ended.
@@ -338,8 +336,8 @@ fn signal(pid: i32, signal: Signal) {
 }
 
 fn is_held(path: &std::path::Path) -> Result<bool, TargetError> {
-    lock::is_held(path)
-        .map_err(|error| TargetError::new(Problem::Failed, format!("cannot use {}: {error}", path.display())))
+    let problem = || TargetError::new(Problem::Failed, format!("cannot use {}", path.display()));
+    lock::is_held(path).map_err(|error| problem().because(error))
 }
 
 /// Whether a service or a supervisor is running.

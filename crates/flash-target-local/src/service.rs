@@ -38,9 +38,10 @@ pub fn service_main(report: &SharedReport) -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(End::AnotherRuns) => ANOTHER_RUNS,
         Err(End::Failed(error)) => {
+            let text = error.text();
             report.error(&match &error.hint {
-                Some(hint) => format!("{error}\n  hint: {hint}"),
-                None => error.to_string(),
+                Some(hint) => format!("{text}\n  hint: {hint}"),
+                None => text,
             });
             CANNOT_START
         }
@@ -55,7 +56,7 @@ fn serve(manager: Manager, report: &SharedReport) -> Result<(), End> {
     let _ = nix::sys::prctl::set_dumpable(false);
     let directory = DataDirectory::of_user()?;
     let problem = |what: &str, error: std::io::Error| {
-        TargetError::new(Problem::Failed, format!("{what} {}: {error}", directory.path().display()))
+        TargetError::new(Problem::Failed, format!("{what} {}", directory.path().display())).because(error)
     };
     let lock = Lock::take(&directory.service_lock(), LOCK_TIME);
     let lock = lock.map_err(|error| problem("cannot lock", error))?.ok_or(End::AnotherRuns)?;
@@ -75,15 +76,15 @@ async fn host(directory: &DataDirectory, manager: Manager, report: &SharedReport
     let mut stop = StopSignals::listen()?;
     let started_ms = now_ms();
     let _log = Rotation::start(directory, Role::Rotates)
-        .map_err(|error| TargetError::new(Problem::Failed, format!("cannot watch service.log: {error}")))?;
+        .map_err(|error| TargetError::new(Problem::Failed, "cannot watch service.log").because(error))?;
     let environments = Environments::open(directory.clone(), report.clone()).await?;
     let key = ControlKey::make(directory).map_err(|error| {
         let path = directory.control_key();
-        TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
+        TargetError::new(Problem::Failed, format!("cannot write {}", path.display())).because(error)
     })?;
     let listener = ControlListener::open(directory).map_err(|error| {
         let path = directory.socket();
-        TargetError::new(Problem::Failed, format!("cannot open {}: {error}", path.display()))
+        TargetError::new(Problem::Failed, format!("cannot open {}", path.display())).because(error)
     })?;
     let state = ServiceState {
         environments: environments.clone(),

@@ -11,8 +11,9 @@ pub(super) struct StopSignals {
 impl StopSignals {
     /// From now on they no longer end the process.
     pub(super) fn listen() -> Result<Self, TargetError> {
-        let problem =
-            |error| TargetError::new(Problem::Failed, format!("could not listen for signals: {error}"));
+        let problem = |error: std::io::Error| {
+            TargetError::new(Problem::Failed, "could not listen for signals").because(error)
+        };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(problem)?,
             terminate: signal(SignalKind::terminate()).map_err(problem)?,

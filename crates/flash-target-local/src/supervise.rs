@@ -35,9 +35,8 @@ const WELL: Duration = Duration::from_secs(60);
 /// Runs until the service ends by itself or a signal ends both.
 pub(super) fn supervise(report: &SharedReport) -> Result<(), End> {
     let directory = DataDirectory::of_user()?;
-    let problem = |error: io::Error| {
-        TargetError::new(Problem::Failed, format!("cannot supervise the service: {error}"))
-    };
+    let problem =
+        |error: io::Error| TargetError::new(Problem::Failed, "cannot supervise the service").because(error);
     let lock = Lock::take(&directory.supervisor_lock(), LOCK_TIME).map_err(problem)?;
     let lock = lock.ok_or(End::AnotherRuns)?;
     write_pid(&directory.pid_file()).map_err(problem)?;
@@ -52,7 +51,7 @@ pub(super) fn supervise(report: &SharedReport) -> Result<(), End> {
 async fn keep_running(report: &SharedReport) -> Result<(), End> {
     let mut stop = StopSignals::listen()?;
     let problem =
-        |error: io::Error| TargetError::new(Problem::Failed, format!("cannot run the service: {error}"));
+        |error: io::Error| TargetError::new(Problem::Failed, "cannot run the service").because(error);
     // Resolved once: a newer flash in its place is started after the next crash.
     let program = std::env::current_exe().map_err(problem)?;
     let mut pause = FIRST_PAUSE;

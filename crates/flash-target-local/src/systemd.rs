@@ -99,11 +99,15 @@ fn text(program: &Path, directory: &DataDirectory) -> String {
 async fn systemctl(arguments: &[&str]) -> Result<String, TargetError> {
     let words = format!("systemctl --user {}", arguments.join(" "));
     let ran = Command::new("systemctl").arg("--user").args(arguments).stdin(Stdio::null()).output().await;
-    let failed = |reason: String| TargetError::new(Problem::Failed, format!("`{words}` failed: {reason}"));
-    let output = ran.map_err(|error| failed(error.to_string()))?;
+    let failed = TargetError::new(Problem::Failed, format!("`{words}` failed"));
+    let output = match ran {
+        Ok(output) => output,
+        Err(error) => return Err(failed.because(error)),
+    };
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        false => Err(failed
+            .because(String::from_utf8_lossy(&output.stderr).trim())
             .hint("see why: journalctl --user -u flash.service")),
     }
 }
@@ -120,7 +124,7 @@ pub async fn check_free(directory: &DataDirectory) -> Result<(), TargetError> {
     }
     let Some(path) = path().filter(|path| path.is_file()) else { return Ok(()) };
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        TargetError::new(Problem::Failed, format!("cannot read {}: {error}", path.display()))
+        TargetError::new(Problem::Failed, format!("cannot read {}", path.display())).because(error)
     })?;
     if text.lines().any(|line| line == data_line(directory)) {
         return Ok(());
@@ -136,15 +140,15 @@ pub async fn check_free(directory: &DataDirectory) -> Result<(), TargetError> {
 /// # Errors
 /// When systemd rejects the unit.
 pub async fn install(directory: &DataDirectory) -> Result<Unit, TargetError> {
-    let problem = |reason: String| TargetError::new(Problem::Failed, reason);
+    let problem = |message: String| TargetError::new(Problem::Failed, message);
     let path = path().ok_or_else(|| problem("no directory found for units: set HOME".to_owned()))?;
     let program = std::env::current_exe()
-        .map_err(|error| problem(format!("cannot find the flash executable: {error}")))?;
+        .map_err(|error| problem("cannot find the flash executable".to_owned()).because(error))?;
     let write = || {
         path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         std::fs::write(&path, text(&program, directory))
     };
-    write().map_err(|error| problem(format!("cannot write {}: {error}", path.display())))?;
+    write().map_err(|error| problem(format!("cannot write {}", path.display())).because(error))?;
     systemctl(&["daemon-reload"]).await?;
     systemctl(&["enable", NAME]).await?;
     // Not `--now`: that does not restart a service started by an older unit.
@@ -199,7 +203,7 @@ impl Unit {
     pub async fn uninstall(self) -> Result<(), TargetError> {
         systemctl(&["disable", "--now", NAME]).await?;
         std::fs::remove_file(&self.path).map_err(|error| {
-            TargetError::new(Problem::Failed, format!("cannot remove {}: {error}", self.path.display()))
+            TargetError::new(Problem::Failed, format!("cannot remove {}", self.path.display())).because(error)
         })?;
         systemctl(&["daemon-reload"]).await.map(drop)
     }

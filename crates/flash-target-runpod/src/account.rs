@@ -62,17 +62,18 @@ pub fn find(directory: Option<&Path>) -> Result<Option<FoundKey>, TargetError> {
     let Some(path) = path() else { return Ok(None) };
     match std::fs::read(&path) {
         Ok(text) => {
+            // Its own error could quote the key.
             let kept: StoredKey = serde_json::from_slice(&text)
-                .map_err(|_| unreadable(&path, "it was not written by `flash login`"))?;
+                .map_err(|_| unreadable(&path).because("it was not written by `flash login`"))?;
             Ok(Some(FoundKey { key: kept.api_key, source: KeySource::Login(path) }))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unreadable(&path, &error.to_string())),
+        Err(error) => Err(unreadable(&path).because(error)),
     }
 }
 
-fn unreadable(path: &Path, reason: &str) -> TargetError {
-    TargetError::new(Problem::Failed, format!("cannot read the key in {}: {reason}", path.display()))
+fn unreadable(path: &Path) -> TargetError {
+    TargetError::new(Problem::Failed, format!("cannot read the key in {}", path.display()))
         .hint("write it again: flash login")
 }
 
@@ -82,13 +83,13 @@ fn of_dotenv(directory: &Path) -> Result<Option<FoundKey>, TargetError> {
     let Some(path) = directory.ancestors().map(|above| above.join(".env")).find(|path| path.is_file()) else {
         return Ok(None);
     };
-    let broken = |place: String, reason: String| {
-        TargetError::new(Problem::Refused, format!("cannot read {place}: {reason}"))
+    let broken = |place: String| {
+        TargetError::new(Problem::Refused, format!("cannot read {place}"))
             .hint(format!("correct it, or set {}", variables::RUNPOD_API_KEY))
     };
-    let file = std::fs::read(&path).map_err(|error| broken(path.display().to_string(), error.to_string()))?;
+    let file = std::fs::read(&path).map_err(|error| broken(path.display().to_string()).because(error))?;
     let from_file = dotenv::parse(&file)
-        .map_err(|error| broken(format!("{}:{}", path.display(), error.line), error.to_string()))?;
+        .map_err(|error| broken(format!("{}:{}", path.display(), error.line)).because(error))?;
     let key =
         from_file.into_iter().find(|(name, value)| name == variables::RUNPOD_API_KEY && !value.is_empty());
     Ok(key.map(|(_, key)| FoundKey { key: SecretValue::new(key), source: KeySource::Dotenv(path) }))
@@ -126,10 +127,9 @@ pub fn keep(key: &SecretValue) -> Result<PathBuf, TargetError> {
     };
     match write() {
         Ok(_) => Ok(path),
-        Err(error) => {
-            Err(TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
-                .hint(format!("free space or fix its permissions, or set {}", variables::RUNPOD_API_KEY)))
-        }
+        Err(error) => Err(TargetError::new(Problem::Failed, format!("cannot write {}", path.display()))
+            .because(error)
+            .hint(format!("free space or fix its permissions, or set {}", variables::RUNPOD_API_KEY))),
     }
 }
 
@@ -142,9 +142,8 @@ pub fn forget() -> Result<Option<PathBuf>, TargetError> {
     match std::fs::remove_file(&path) {
         Ok(()) => Ok(Some(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(TargetError::new(Problem::Failed, format!("cannot remove {}: {error}", path.display()))
-                .hint("remove it by hand: the key is in it"))
-        }
+        Err(error) => Err(TargetError::new(Problem::Failed, format!("cannot remove {}", path.display()))
+            .because(error)
+            .hint("remove it by hand: the key is in it")),
     }
 }

@@ -99,8 +99,7 @@ pub(super) async fn bring_live(
         error = beat(rest, id, &held) => Err(error),
     };
     if let Err(mut error) = result {
-        error.message =
-            format!("release {} is not live: {}; {}", held.entry.number, error.message, done.summary());
+        error = error.within(format!("release {} is not live", held.entry.number)).leaving(done.summary());
         if error.problem != Problem::NotReady {
             error.hint = Some(match error.hint {
                 Some(hint) => {
@@ -109,23 +108,19 @@ pub(super) async fn bring_live(
                 None => format!("the next flash deploy send {} continues from here", id.name),
             });
         }
-        held.entry.state = State::Failed(error.message.clone());
+        held.entry.state = State::Failed(error.text());
         if write(rest, id, &held).await.is_err() {
-            error.message += "; the failure could not be recorded: the release counts as failed in a minute";
+            error =
+                error.leaving("the failure could not be recorded: the release counts as failed in a minute");
         }
         return Err(error);
     }
     held.entry.state = State::Live;
     if let Err(error) = write(rest, id, &held).await {
         let number = held.entry.number;
-        return Err(TargetError {
-            message: format!("release {number} serves, but this could not be recorded: {}", error.message),
-            hint: Some(format!(
-                "in a minute, run again: flash deploy send {}; it will find everything done",
-                id.name
-            )),
-            ..error
-        });
+        return Err(error.within(format!("release {number} serves, but this could not be recorded")).hint(
+            format!("in a minute, run again: flash deploy send {}; it will find everything done", id.name),
+        ));
     }
     on_step(Step::Live { release: held.entry.number });
     if let Some(before) = held.before.take() {
@@ -206,9 +201,9 @@ async fn carry_out(
             (Ok(()), Some(before)) => format!("release {} is live as before", before.entry.number),
             // Endpoints made for it sleep again, so that workers that were never ready cost nothing.
             (Ok(()), None) => "nothing was live before".to_owned(),
-            (Err(failed), _) => format!("the rollback failed too: {}", failed.message),
+            (Err(failed), _) => format!("the rollback failed too: {}", failed.text()),
         };
-        return Err(TargetError { message: format!("{}; {stays}", error.message), ..error });
+        return Err(error.leaving(stays));
     }
     let ours = ours(rest, id).await?;
     for (worker, endpoint) in ours.by_worker.iter().filter(|(worker, _)| !wanted.contains_key(*worker)) {
@@ -414,7 +409,7 @@ pub(super) async fn take_out(
     let entries = releases::entries(rest, id).await?;
     let live = ledger::live(&entries).cloned();
     let live = live.ok_or_else(|| {
-        TargetError::new(Problem::NotFound, format!("nothing is live in {id}"))
+        TargetError::new(Problem::NothingLive, format!("nothing is live in {id}"))
             .hint(format!("flash deploy send {}", id.name))
     })?;
     if let Some(worker) = worker {

@@ -82,8 +82,8 @@ async fn called(
     let entries = releases::entries(rest, id).await?;
     let Some(spec) = ledger::live(&entries).map(|kept| &kept.entry.spec) else { return Ok(Vec::new()) };
     let prices = spec.prices.iter().map(|(name, price)| (name.as_str(), *price));
-    let prices = PriceList::with_overrides(prices)
-        .map_err(|error| TargetError::new(Problem::Failed, error.to_string()))?;
+    let prices =
+        PriceList::with_overrides(prices).map_err(|error| TargetError::of(Problem::Failed, error))?;
     let select = Selected {
         since_us: Some(query.since_ms.saturating_mul(1000)),
         until_us: Some(query.until_ms.saturating_mul(1000)),

@@ -14,7 +14,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
 use super::{
     names::{APP, ENVIRONMENT, RELEASE, release_in, template_name},
-    rest::{CreateTemplate, Template},
+    rest::{CreateTemplate, Source, Template},
 };
 
 /// A send whose sender was silent for longer has died.
@@ -63,9 +63,26 @@ pub(super) struct StoredEntry {
 }
 
 /// An unreadable record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot read the record of a release: {0}")]
-pub(super) struct Damaged(String);
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the record of a release: {what}")]
+pub(super) struct Damaged {
+    what: String,
+    source: Option<Source>,
+}
+
+impl Damaged {
+    fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), source: None }
+    }
+
+    fn because(what: &str, source: Source) -> Self {
+        Self { what: what.to_owned(), source: Some(source) }
+    }
+
+    fn in_template(self, template: &str) -> Self {
+        Self { what: format!("{template}: {}", self.what), ..self }
+    }
+}
 
 impl Entry {
     /// A release that is starting now.
@@ -125,7 +142,7 @@ impl Entry {
             flash_target::ArtifactSpec::Images { images, .. } => images.values().next().cloned(),
             flash_target::ArtifactSpec::Binaries { .. } => None,
         };
-        let image = first.ok_or_else(|| Damaged("it has no image".to_owned()))?;
+        let image = first.ok_or_else(|| Damaged::new("it has no image"))?;
         Ok(CreateTemplate {
             name: template_name(id, self.number),
             image,
@@ -165,13 +182,13 @@ impl Entry {
     fn of(number: u64, env: &BTreeMap<String, String>) -> Result<Self, Damaged> {
         let text = |name: &str| env.get(name).cloned();
         let number_of = |name: &str| env.get(name).and_then(|text| text.parse::<u64>().ok());
-        let needed = |name: &str| number_of(name).ok_or_else(|| Damaged(format!("it has no {name}")));
+        let needed = |name: &str| number_of(name).ok_or_else(|| Damaged::new(format!("it has no {name}")));
         let state = match env.get(STATE).map(String::as_str) {
             Some("starting") => State::Starting,
             Some("live") => State::Live,
             Some("replaced") => State::Replaced,
             Some("failed") => State::Failed(text(REASON).unwrap_or_else(|| "no reason recorded".to_owned())),
-            other => return Err(Damaged(format!("`{}` is not a state", other.unwrap_or_default()))),
+            other => return Err(Damaged::new(format!("`{}` is not a state", other.unwrap_or_default()))),
         };
         Ok(Self {
             number,
@@ -197,8 +214,8 @@ pub(super) fn entries(id: &EnvironmentId, templates: &[Template]) -> Result<Vec<
         if owner != *id {
             continue;
         }
-        let entry = Entry::of(number, &template.env)
-            .map_err(|Damaged(reason)| Damaged(format!("{}: {reason}", template.name)))?;
+        let entry =
+            Entry::of(number, &template.env).map_err(|damaged| damaged.in_template(&template.name))?;
         kept.push(StoredEntry { template: template.id.clone(), entry });
     }
     kept.sort_by(|one, other| {
@@ -239,11 +256,11 @@ fn turn(entry: &Entry) -> (u64, String) {
 }
 
 fn packed(spec: &ReleaseSpec) -> Result<Vec<(String, String)>, Damaged> {
-    let damaged = |error: &dyn std::fmt::Display| Damaged(format!("it cannot be packed: {error}"));
-    let json = serde_json::to_vec(spec).map_err(|error| damaged(&error))?;
+    let damaged = |source: Source| Damaged::because("it cannot be packed", source);
+    let json = serde_json::to_vec(spec).map_err(|error| damaged(error.into()))?;
     let mut packer = GzEncoder::new(Vec::new(), Compression::best());
-    packer.write_all(&json).map_err(|error| damaged(&error))?;
-    let text = BASE64_STANDARD.encode(packer.finish().map_err(|error| damaged(&error))?);
+    packer.write_all(&json).map_err(|error| damaged(error.into()))?;
+    let text = BASE64_STANDARD.encode(packer.finish().map_err(|error| damaged(error.into()))?);
     let pieces = text.as_bytes().chunks(PIECE).enumerate();
     Ok(pieces
         .map(|(at, piece)| (format!("{SPEC}{at}"), String::from_utf8_lossy(piece).into_owned()))
@@ -251,20 +268,20 @@ fn packed(spec: &ReleaseSpec) -> Result<Vec<(String, String)>, Damaged> {
 }
 
 fn unpacked(env: &BTreeMap<String, String>) -> Result<ReleaseSpec, Damaged> {
-    let damaged = |error: &dyn std::fmt::Display| Damaged(format!("its spec is damaged: {error}"));
+    let damaged = |source: Source| Damaged::because("its spec is damaged", source);
     let text: String = (0..).map_while(|at: u32| env.get(&format!("{SPEC}{at}")).cloned()).collect();
-    let packed = BASE64_STANDARD.decode(text).map_err(|error| damaged(&error))?;
+    let packed = BASE64_STANDARD.decode(text).map_err(|error| damaged(error.into()))?;
     let mut json = Vec::new();
     GzDecoder::new(packed.as_slice())
         .take(MOST_BYTES)
         .read_to_end(&mut json)
-        .map_err(|error| damaged(&error))?;
-    serde_json::from_slice(&json).map_err(|error| damaged(&error))
+        .map_err(|error| damaged(error.into()))?;
+    serde_json::from_slice(&json).map_err(|error| damaged(error.into()))
 }
 
 impl From<Damaged> for TargetError {
     fn from(error: Damaged) -> Self {
-        Self::new(Problem::Failed, error.to_string())
+        Self::of(Problem::Failed, error)
             .hint("somebody edited a template made by flash: delete that template in the console")
     }
 }

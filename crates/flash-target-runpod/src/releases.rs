@@ -25,7 +25,7 @@ pub(super) async fn spec(
     let missing = || match release {
         Some(number) => TargetError::new(Problem::NotFound, format!("{id} has no release {number}"))
             .hint(format!("to list them: flash deploy history {}", id.name)),
-        None => TargetError::new(Problem::NotFound, format!("nothing is live in {id}"))
+        None => TargetError::new(Problem::NothingLive, format!("nothing is live in {id}"))
             .hint(format!("send a release: flash deploy send {}", id.name)),
     };
     found.map(|kept| kept.entry.spec.clone()).ok_or_else(missing)

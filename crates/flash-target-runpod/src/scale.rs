@@ -44,7 +44,7 @@ pub(super) async fn set(
 pub(super) async fn list(rest: &Rest, id: &EnvironmentId) -> Result<Vec<ManualScale>, TargetError> {
     let spec: ReleaseSpec = match releases::spec(rest, id, None).await {
         Ok(spec) => spec,
-        Err(error) if error.problem == Problem::NotFound => return Ok(Vec::new()),
+        Err(error) if error.problem == Problem::NothingLive => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let ours = of_environment(id, &rest.endpoints().await?);

@@ -9,6 +9,7 @@
 #![warn(unreachable_pub)]
 
 mod access;
+mod cause;
 mod clock;
 mod costs;
 mod environment;

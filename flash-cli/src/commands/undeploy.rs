@@ -102,7 +102,7 @@ async fn forget_addresses(scope: &Scope) -> Result<(), Failure> {
     let environment = match scope.target.environment(&scope.id).await {
         Ok(environment) => environment,
         // Another process has removed it in the meantime.
-        Err(error) if error.problem == Problem::NotFound => return Ok(()),
+        Err(error) if error.problem == Problem::NoEnvironment => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     let endpoints = environment.endpoints.iter().map(|own| (own.worker.clone(), own.url.clone()));

@@ -167,10 +167,14 @@ fn checkout(parent: &Path, name: &str) -> PathBuf {
     let workspace = manifest["workspace"].as_table_mut().unwrap();
     workspace.insert("members".to_owned(), vec!["flash-sdk", "flash-macros", "app"].into());
     workspace.remove("default-members");
-    // Optimised, for that is when paths of the sources get into the binary; but no more than that takes.
+    // Optimised, for that is when paths of the sources get into the binary; but no more than that takes. The sources of
+    // other packages are at the same place for both.
     let profile = toml::toml! {
         opt-level = 1
         codegen-units = 16
+
+        [package."*"]
+        opt-level = 0
     };
     manifest.insert(
         "profile".to_owned(),

@@ -1,4 +1,4 @@
-//! Hot reload on a copy of the fixture app that the test edits.
+//! Hot reload of an app that the test edits.
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -10,7 +10,9 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Client, PATIENCE, Running, SOON, copy_of_fixture, crate_files, root, until, wait_for};
+use crate::support::{Client, PATIENCE, Running, SOON, crate_files, crate_of, root, until, wait_for};
+
+const APP: &str = include_str!("reload/app.rs");
 
 struct Source {
     path: PathBuf,
@@ -18,9 +20,11 @@ struct Source {
 }
 
 impl Source {
-    fn of(directory: &TempDir, file: &str) -> Self {
-        let path = directory.path().join("src").join(file);
-        Self { text: std::fs::read_to_string(&path).unwrap(), path }
+    /// That of a new app, and its directory.
+    fn of_app(name: &str) -> (TempDir, Self) {
+        let directory = crate_of(name, &[("src/main.rs", APP)]);
+        let path = directory.path().join("src/main.rs");
+        (directory, Self { text: APP.to_owned(), path })
     }
 
     fn write_with(&self, from: &str, to: &str) {
@@ -37,7 +41,7 @@ impl Source {
 // Two threads: the callers go on while the test waits for an event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_drops_no_request_and_a_compile_error_keeps_the_old_version() {
-    let directory = copy_of_fixture("reloaded-app");
+    let (directory, source) = Source::of_app("reloaded-app");
     let target = root().join("target");
     let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
     let app = Running::start_with(directory.path(), &[], &environment);
@@ -65,7 +69,6 @@ async fn a_reload_drops_no_request_and_a_compile_error_keeps_the_old_version() {
         })
         .collect();
 
-    let source = Source::of(&directory, "jobs.rs");
     source.write_with("VERSION: &str = \"one\"", "VERSION: &str = \"two\"");
     app.event_within("reload", PATIENCE, |event| event["ok"] == true);
 
@@ -104,20 +107,19 @@ async fn a_reload_drops_no_request_and_a_compile_error_keeps_the_old_version() {
 
 #[tokio::test]
 async fn an_app_that_cannot_work_keeps_the_old_version_too() {
-    let directory = copy_of_fixture("refused-app");
+    let (directory, source) = Source::of_app("refused-app");
     let target = root().join("target");
     let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
     let app = Running::start_with(directory.path(), &[], &environment);
-    let source = Source::of(&directory, "web.rs");
-    source.write_with("path = \"/fail\"", "path = \"/sleep\"");
+    source.write_with("path = \"/leave\"", "path = \"/greet\"");
     let failed = app.event_within("reload", PATIENCE, |event| event["ok"] == false);
     let error = failed["error"].as_str().unwrap();
-    assert!(error.contains("POST /sleep is served twice"), "{error}");
-    for line in ["web.rs:", "`sleep_over`"] {
+    assert!(error.contains("POST /greet is served twice"), "{error}");
+    for line in ["main.rs:", "`greet_over`", "`leave`"] {
         assert!(error.contains(line), "both places are named: {error}");
     }
-    let answer = Client::new().get(format!("{}/items/7", app.url)).await;
-    assert_eq!(answer.json()["version"], "one");
+    let answer = Client::new().post(format!("{}/greet", app.url), json!({ "name": "x" })).await;
+    assert_eq!(answer.json()["greeting"], "one: hello x");
 }
 
 /// Writes a file with all directories above it.

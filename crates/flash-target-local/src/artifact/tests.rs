@@ -85,8 +85,8 @@ fn a_missing_file_is_named_and_nothing_is_left() {
 
 #[test]
 fn a_full_disk_is_said_with_what_to_do() {
-    let error = cannot_write(Path::new("/data"), &io::ErrorKind::StorageFull.into());
-    assert!(error.message.starts_with("cannot write /data: "), "{error}");
+    let error = cannot_write(Path::new("/data"), io::ErrorKind::StorageFull.into());
+    assert!(error.text().starts_with("cannot write /data: "), "{error:?}");
     assert!(error.hint.unwrap().starts_with("free space on that disk"));
 }
 

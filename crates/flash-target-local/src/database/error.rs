@@ -53,18 +53,25 @@ impl From<serde_json::Error> for DatabaseError {
 
 impl From<DatabaseError> for TargetError {
     fn from(error: DatabaseError) -> Self {
-        let problem = if matches!(error, DatabaseError::Gone) { Problem::NotFound } else { Problem::Failed };
-        let target = Self::new(problem, flash_text::error_chain(&error));
-        match error {
-            DatabaseError::Full => target.hint("free space on it, then try again"),
-            DatabaseError::ReadOnly => target.hint("make it writable, then: flash service restart"),
-            DatabaseError::Newer { .. } => target.hint("use the newer version of flash"),
-            DatabaseError::Damaged(_) => target.hint("restore flash.db from a backup, or move it away"),
+        let (problem, hint) = match error {
+            DatabaseError::Full => (Problem::Failed, Some("free space on it, then try again")),
+            DatabaseError::ReadOnly => {
+                (Problem::Failed, Some("make it writable, then: flash service restart"))
+            }
+            DatabaseError::Newer { .. } => (Problem::Failed, Some("use the newer version of flash")),
+            DatabaseError::Damaged(_) => {
+                (Problem::Failed, Some("restore flash.db from a backup, or move it away"))
+            }
+            DatabaseError::Gone => (Problem::NoEnvironment, Some("to list them: flash deploy list")),
             DatabaseError::Open { .. }
             | DatabaseError::File { .. }
             | DatabaseError::Exists
-            | DatabaseError::Gone
-            | DatabaseError::Sqlite(_) => target,
+            | DatabaseError::Sqlite(_) => (Problem::Failed, None),
+        };
+        let target = Self::of(problem, error);
+        match hint {
+            Some(hint) => target.hint(hint),
+            None => target,
         }
     }
 }

@@ -115,7 +115,7 @@ pub(super) async fn undeploy(
     let running = host.find(id)?;
     let _change = running.begin().await?;
     let Some(live) = live(host, &running).await? else {
-        return Err(TargetError::new(Problem::Refused, format!("nothing is deployed to {id}"))
+        return Err(TargetError::new(Problem::NothingLive, format!("nothing is deployed to {id}"))
             .hint(format!("deploy first: flash deploy send {}", id.name)));
     };
     let Some(worker) = worker else {
@@ -193,10 +193,10 @@ async fn deploy(
         Err(error) => Err(error),
     };
     if let Err(error) = deployed {
-        let reason = error.message.clone();
+        let reason = error.text();
         let failed = host.ask(move |database| database.set_failed(key, number, &reason)).await;
         if let Err(error) = failed {
-            host.report.warning(&format!("{}: {error}", running.stored.id));
+            host.report.warning(&format!("{}: {}", running.stored.id, error.text()));
         }
         prune::prune(host, running).await;
         return Err(error);
@@ -227,9 +227,9 @@ async fn keep_live(host: &Host, running: &Running, number: u64) -> Result<(), Ta
             tokio::time::sleep(BETWEEN_TRIES).await;
             continue;
         }
-        let message = format!("release {number} serves, but this could not be recorded: {}", error.message);
-        running.set_trouble(Some(message.clone()));
-        return Err(TargetError { message, ..error });
+        let error = error.within(format!("release {number} serves, but this could not be recorded"));
+        running.set_trouble(Some(error.text()));
+        return Err(error);
     }
 }
 
@@ -272,10 +272,9 @@ fn not_ready(
         _ => "nothing was live before".to_owned(),
     };
     let DeployError::NotReady { worker_type, reason, last_lines } = error;
-    let message =
-        format!("release {number} did not become ready: a worker of `{worker_type}`: {reason}; {stays}");
-    let mut target = TargetError::new(Problem::NotReady, message)
-        .hint(format!("see its logs: flash logs {} --release {number}", running.stored.id.name));
-    target.last_lines = last_lines;
-    target
+    TargetError::new(Problem::NotReady, format!("release {number} did not become ready"))
+        .because(format!("a worker of `{worker_type}`: {reason}"))
+        .leaving(stays)
+        .hint(format!("see its logs: flash logs {} --release {number}", running.stored.id.name))
+        .last_lines(last_lines)
 }

@@ -68,10 +68,11 @@ async fn free_port(
     wished: Option<u16>,
 ) -> Result<(TcpListener, u16), TargetError> {
     let taken: Vec<u16> = host.all().iter().map(|running| running.stored.port).collect();
+    let failed = |message: String| TargetError::new(Problem::Failed, message);
     let mut last = None;
     for port in wished.map_or(PORTS, |port| port..=port).filter(|port| *port > 0) {
         if taken.contains(&port) {
-            last = Some(format!("port {port} belongs to another environment"));
+            last = Some(failed(format!("port {port} belongs to another environment")));
             continue;
         }
         match TcpListener::bind((listen, port)).await {
@@ -82,13 +83,16 @@ async fn free_port(
             }
             Err(error) => {
                 let holder = blocking(move || Ok::<_, TargetError>(holder_of(port))).await?;
-                let holder = holder.map_or(String::new(), |holder| format!("; it is held by {holder}"));
-                last = Some(format!("cannot listen on {listen}, port {port}: {error}{holder}"));
+                let mut problem = failed(format!("cannot listen on {listen}, port {port}")).because(error);
+                if let Some(holder) = holder {
+                    problem = problem.leaving(format!("it is held by {holder}"));
+                }
+                last = Some(problem);
             }
         }
     }
-    let reason = last.unwrap_or_else(|| "port 0 cannot be kept".to_owned());
-    Err(TargetError::new(Problem::Failed, reason).hint("choose a free port: --port PORT"))
+    let error = last.unwrap_or_else(|| failed("port 0 cannot be kept".to_owned()));
+    Err(error.hint("choose a free port: --port PORT"))
 }
 
 /// The app's name is part of paths; a package's name is always valid.
@@ -100,9 +104,7 @@ fn check_name(id: &EnvironmentId) -> Result<(), TargetError> {
         let message = format!("`{app}` is not a valid app name; expected letters, digits, `-` and `_`");
         return Err(TargetError::new(Problem::Refused, message));
     }
-    EnvironmentId::new(app, &id.name)
-        .map(|_| ())
-        .map_err(|error| TargetError::new(Problem::Refused, error.to_string()))
+    EnvironmentId::new(app, &id.name).map(|_| ()).map_err(|error| TargetError::of(Problem::Refused, error))
 }
 
 fn exists(id: &EnvironmentId) -> TargetError {

@@ -70,7 +70,7 @@ impl Host {
     /// A running environment.
     pub(super) fn find(&self, id: &EnvironmentId) -> Result<Arc<Running>, TargetError> {
         self.running().get(id).cloned().ok_or_else(|| {
-            TargetError::new(Problem::NotFound, format!("`{}` has no environment `{}`", id.app, id.name))
+            TargetError::new(Problem::NoEnvironment, format!("`{}` has no environment `{}`", id.app, id.name))
                 .hint("to list them: flash deploy list")
         })
     }

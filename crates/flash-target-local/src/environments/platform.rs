@@ -7,7 +7,6 @@ use flash_platform::{
 };
 use flash_process::port_holder::holder_of;
 use flash_target::{Problem, RuntimeSettings, TargetError};
-use flash_text::error_chain;
 use tokio::net::TcpListener;
 
 use super::{
@@ -38,7 +37,7 @@ pub(super) async fn start_with(
     let platform = blocking(move || {
         // It reads its store and spawns tasks.
         let _within = handle.enter();
-        Platform::start(options).map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))
+        Platform::start(options).map_err(|error| TargetError::of(Problem::Failed, error))
     })
     .await?;
     running.set_state(RunState::Up { platform: platform.clone(), runtime, trouble: None });
@@ -54,9 +53,8 @@ pub(super) async fn fit(
     let (platform, runtime) = match running.state() {
         RunState::Up { platform, runtime, .. } => (platform, runtime),
         RunState::Down { .. } => {
-            let listener = listen(running).await.map_err(|reason| {
-                TargetError::new(Problem::Failed, reason)
-                    .hint("stop the program that listens there; the environment keeps its port")
+            let listener = listen(running).await.map_err(|error| {
+                error.hint("stop the program that listens there; the environment keeps its port")
             })?;
             return start_with(host, running, listener, wanted.clone()).await;
         }
@@ -69,7 +67,7 @@ pub(super) async fn fit(
     }
     platform.stop().await;
     costs::record_final(host, running).await;
-    let listener = listen(running).await.map_err(|reason| TargetError::new(Problem::Failed, reason))?;
+    let listener = listen(running).await?;
     start_with(host, running, listener, wanted.clone()).await
 }
 
@@ -77,18 +75,20 @@ pub(super) async fn fit(
 ///
 /// # Errors
 /// Why it cannot be opened, and which process holds it.
-pub(super) async fn listen(running: &Running) -> Result<TcpListener, String> {
+pub(super) async fn listen(running: &Running) -> Result<TcpListener, TargetError> {
     let (port, listen) = (running.stored.port, running.stored.listen);
     let error = match TcpListener::bind(running.address()).await {
         Ok(listener) => return Ok(listener),
         Err(error) => error,
     };
     if error.kind() != io::ErrorKind::AddrInUse {
-        return Err(format!("cannot listen on {listen}, port {port}: {error}"));
+        let message = format!("cannot listen on {listen}, port {port}");
+        return Err(TargetError::new(Problem::Failed, message).because(error));
     }
     let holder = tokio::task::spawn_blocking(move || holder_of(port)).await.ok().flatten();
     let holder = holder.map_or(String::new(), |holder| format!(", {holder}"));
-    Err(format!("port {port} of {listen} is in use by another program{holder}"))
+    let message = format!("port {port} of {listen} is in use by another program{holder}");
+    Err(TargetError::new(Problem::Failed, message))
 }
 
 fn options(

@@ -47,6 +47,10 @@ pub(super) async fn prune(host: &Host, running: &Arc<Running>) {
     });
     if let Err(error) = pruned.await {
         // Retried after the next change.
-        host.report.warning(&format!("{}: cannot delete old releases yet: {error}", running.stored.id));
+        host.report.warning(&format!(
+            "{}: cannot delete old releases yet: {}",
+            running.stored.id,
+            error.text()
+        ));
     }
 }

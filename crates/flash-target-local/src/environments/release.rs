@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use flash_platform::{Artifact, NewRelease, Platform};
 use flash_protocol::{CommandWorker, catalogue::PriceList};
 use flash_target::{ArtifactSpec, CommandSpec, ModelDelivery, ModelSpec, Problem, ReleaseSpec, TargetError};
-use flash_text::error_chain;
 
 use super::{blocking::blocking, host::Host, running::Running, secrets};
 use crate::artifact;
@@ -39,7 +38,7 @@ pub(super) async fn resume_stored(
         if let Err(error) = resume(host, running, platform, number).await {
             // Its jobs go to the live release, once there is one.
             let id = &running.stored.id;
-            host.report.warning(&format!("{id}: release {number} cannot finish its jobs: {error}"));
+            host.report.warning(&format!("{id}: release {number} cannot finish its jobs: {}", error.text()));
         }
     }
 }
@@ -70,8 +69,8 @@ pub(super) async fn prepare(
         let secrets = secrets::open(&database, &cipher, &of, &spec.secrets)?;
         let directory = artifact::work_directory(&of.directory, number, &spec.artifact)?;
         let prices = spec.prices.iter().map(|(name, price)| (name.as_str(), *price));
-        let prices = PriceList::with_overrides(prices)
-            .map_err(|error| TargetError::new(Problem::Refused, error_chain(&error)))?;
+        let prices =
+            PriceList::with_overrides(prices).map_err(|error| TargetError::of(Problem::Refused, error))?;
         let mut manifest = spec.manifest.clone();
         let is_command = |name: &str| spec.commands.iter().any(|own| own.worker_type.name == name);
         // The platform adds them itself.

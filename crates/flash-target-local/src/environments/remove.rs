@@ -21,13 +21,14 @@ pub(super) async fn remove(host: &Host, id: &EnvironmentId) -> Result<(), Target
         let leave_app = || directory.path().parent().map(std::fs::remove_dir);
         std::fs::remove_dir_all(directory.path()).or_else(missing_is_fine).map_err(|error| {
             let path = directory.path().display();
-            TargetError::new(Problem::Failed, format!("cannot delete {path} until the next start: {error}"))
+            TargetError::new(Problem::Failed, format!("cannot delete {path} until the next start"))
+                .because(error)
         })?;
         let _ = leave_app();
         Ok(())
     });
     if let Err(error) = deleted.await {
-        host.report.warning(&format!("{id}: {error}"));
+        host.report.warning(&format!("{id}: {}", error.text()));
     }
     host.running().remove(id);
     keys::hand_out(host).await

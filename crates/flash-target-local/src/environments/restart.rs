@@ -39,7 +39,7 @@ pub(super) async fn restart(host: Arc<Host>, running: Arc<Running>) {
 }
 
 async fn try_restart(host: &Host, running: &Arc<Running>) -> Result<(), String> {
-    let text = |error: TargetError| error.message;
+    let text = |error: TargetError| error.text();
     let _change = running.begin_own().ok_or("it is being changed")?;
     let key = running.stored.key;
     let live = host.ask(move |database| database.live_number(key)).await.map_err(text)?;
@@ -50,7 +50,7 @@ async fn try_restart(host: &Host, running: &Arc<Running>) -> Result<(), String> 
     let platform = match running.state() {
         RunState::Up { platform, .. } => platform,
         RunState::Down { .. } => {
-            let listener = platform::listen(running).await?;
+            let listener = platform::listen(running).await.map_err(text)?;
             let runtime = spec.as_ref().map(|spec| spec.runtime.clone()).unwrap_or_default();
             platform::start_with(host, running, listener, runtime).await.map_err(text)?
         }

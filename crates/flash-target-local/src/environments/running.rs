@@ -3,7 +3,6 @@ use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration}
 
 use flash_platform::{CostTotals, KeyRing, Platform, Secret};
 use flash_target::{Problem, RuntimeSettings, TargetError, now_ms};
-use flash_text::error_chain;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -80,7 +79,8 @@ impl Running {
     ) -> Result<Self, TargetError> {
         let problem = |error: io::Error| {
             let path = directory.path().display();
-            TargetError::new(Problem::Failed, format!("cannot use the directory {path}: {error}"))
+            TargetError::new(Problem::Failed, format!("cannot use the directory {path}"))
+                .because(error)
                 .hint("free space or make it writable, then: flash service restart")
         };
         directory.make().map_err(problem)?;
@@ -117,9 +117,8 @@ impl Running {
             let reason = match self.try_begin(ChangeOwner::User(now_ms())) {
                 Ok(_) if self.gone.is_cancelled() => {
                     let message = format!("{} was removed", self.stored.id);
-                    return Err(
-                        TargetError::new(Problem::NotFound, message).hint("to list them: flash deploy list")
-                    );
+                    return Err(TargetError::new(Problem::NoEnvironment, message)
+                        .hint("to list them: flash deploy list"));
                 }
                 Ok(change) => return Ok(change),
                 Err(ChangeOwner::User(since)) => format!("has been running since {}", utc(since)),
@@ -224,17 +223,15 @@ impl Running {
 /// The secret that signs this environment's webhooks, made at first use.
 fn webhook_secret(directory: &EnvironmentDirectory) -> Result<Secret, TargetError> {
     let path = directory.webhook_secret();
-    let problem = |reason: String| {
-        TargetError::new(Problem::Failed, format!("cannot use {}: {reason}", path.display()))
-    };
+    let problem = || TargetError::new(Problem::Failed, format!("cannot use {}", path.display()));
     match std::fs::read_to_string(&path) {
-        Ok(text) => Secret::parse(&text).map_err(|error| problem(error_chain(&error))),
+        Ok(text) => Secret::parse(&text).map_err(|error| problem().because(error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let secret = Secret::random();
-            write_whole(&path, secret.reveal().as_bytes()).map_err(|error| problem(error.to_string()))?;
+            write_whole(&path, secret.reveal().as_bytes()).map_err(|error| problem().because(error))?;
             Ok(secret)
         }
-        Err(error) => Err(problem(error.to_string())),
+        Err(error) => Err(problem().because(error)),
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn set(
     let key = running.stored.key;
     let live = host.ask(move |database| database.live_number(key)).await?;
     let (Some(live), Some(platform)) = (live, running.platform()) else {
-        return Err(TargetError::new(Problem::Refused, format!("nothing is live in {id}"))
+        return Err(TargetError::new(Problem::NothingLive, format!("nothing is live in {id}"))
             .hint(format!("deploy first: flash deploy send {}", id.name)));
     };
     let spec = release::stored_spec(host, &running, live).await?;

@@ -43,7 +43,7 @@ fn platform(running: &Running) -> Result<Platform, TargetError> {
 fn problem(id: &EnvironmentId, error: ScheduleError) -> TargetError {
     let message = error.to_string();
     match error {
-        ScheduleError::NothingLive => TargetError::new(Problem::Refused, message)
+        ScheduleError::NothingLive => TargetError::new(Problem::NothingLive, message)
             .hint(format!("deploy first: flash deploy send {}", id.name)),
         ScheduleError::Unknown { name, known } => {
             let near = nearest(&name, known.iter().map(String::as_str));
@@ -53,7 +53,7 @@ fn problem(id: &EnvironmentId, error: ScheduleError) -> TargetError {
             };
             TargetError::new(Problem::NotFound, format!("{message}{near}")).hint(hint)
         }
-        ScheduleError::Refused { .. } => TargetError::new(Problem::Failed, message),
+        ScheduleError::Refused { .. } => TargetError::of(Problem::Failed, error),
     }
 }
 

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use flash_target::{EnvironmentId, Problem, SecretEntry, SecretValue, TargetError};
-use flash_text::{error_chain, nearest};
+use flash_text::nearest;
 
 use super::{
     blocking::blocking,
@@ -41,7 +41,7 @@ pub(super) async fn set_secret(
         database.set_secret(of.stored.key, &name, |version| {
             cipher
                 .seal(&place(&of, &name, version), &value)
-                .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))
+                .map_err(|error| TargetError::of(Problem::Failed, error))
         })
     })
     .await?;
@@ -82,14 +82,16 @@ pub(super) fn open(
     stored
         .into_iter()
         .map(|secret| {
-            let problem = |reason: String| {
-                TargetError::new(Problem::Failed, format!("the secret `{}`: {reason}", secret.name)).hint(
-                    format!("set it again: flash secret set {} {}", running.stored.id.name, secret.name),
-                )
+            let problem = || {
+                TargetError::new(Problem::Failed, format!("the secret `{}` cannot be used", secret.name))
+                    .hint(format!(
+                        "set it again: flash secret set {} {}",
+                        running.stored.id.name, secret.name
+                    ))
             };
-            let sealed = secret.sealed.as_ref().ok_or_else(|| problem("its value was deleted".to_owned()))?;
+            let sealed = secret.sealed.as_ref().ok_or_else(|| problem().because("its value was deleted"))?;
             let place = place(running, &secret.name, secret.version);
-            let value = cipher.open_sealed(&place, sealed).map_err(|error| problem(error_chain(&error)))?;
+            let value = cipher.open_sealed(&place, sealed).map_err(|error| problem().because(error))?;
             Ok((secret.name.clone(), value.expose().to_owned()))
         })
         .collect()

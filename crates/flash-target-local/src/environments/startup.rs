@@ -3,7 +3,6 @@ use std::{path::Path, sync::Arc};
 
 use flash_platform::{LimitScope, Listeners, Machine};
 use flash_target::{Problem, TargetError};
-use flash_text::error_chain;
 
 use super::{blocking::blocking, costs, host::Host, keys, restart};
 use crate::{
@@ -21,7 +20,7 @@ pub(super) async fn open(directory: DataDirectory, report: SharedReport) -> Resu
             let database = Database::open(&directory.database())?;
             database.fail_starting("the service ended while the release was starting")?;
             let cipher = Cipher::open(&directory.secret_key(), database.has_sealed()?)
-                .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
+                .map_err(|error| TargetError::of(Problem::Failed, error))?;
             let stored = database.environments()?;
             // The directory of an unreadable environment is unknown.
             if database.damaged(None).is_empty() {
@@ -34,13 +33,13 @@ pub(super) async fn open(directory: DataDirectory, report: SharedReport) -> Resu
     let (database, cipher, stored) = opened;
     let warnings = report.clone();
     let machine = Machine::start(LimitScope::All, Listeners::Several, move |text| warnings.warning(&text))
-        .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
+        .map_err(|error| TargetError::of(Problem::Failed, error))?;
     let host = Arc::new(Host::new(directory, database, cipher, machine, report));
     for stored in stored {
         let id = stored.id.clone();
         if let Err(error) = host.add(stored).await {
             // The others continue; this one is missing until the next start.
-            host.report.warning(&format!("{id}: {error}"));
+            host.report.warning(&format!("{id}: {}", error.text()));
         }
     }
     // Before anything listens, so that a valid key is never rejected.

@@ -176,7 +176,7 @@ async fn a_release_that_does_not_become_ready_is_told_with_its_last_lines_and_th
     let error = bench.send(Some(1), broken).await.unwrap_err();
     assert_eq!(error.problem, Problem::NotReady);
     assert_eq!(error.last_lines, ["no such model"]);
-    assert!(error.message.contains("release 1 keeps serving"), "{error}");
+    assert!(error.text().contains("release 1 keeps serving"), "{error:?}");
     assert_eq!(bench.serving().await, Serving::Live { release: 1 });
     let history = bench.environments.history(&bench.id).await.unwrap();
     assert!(matches!(&history[0].state, ReleaseState::Failed { reason } if reason.contains("exit code 3")));
@@ -189,7 +189,7 @@ async fn worker_types_are_taken_out_one_by_one_or_all_and_stay_out() {
     let data = TempDir::new().unwrap();
     let mut bench = open(&data).await;
     bench.environments.create(new("production")).await.unwrap();
-    assert_eq!(bench.undeploy(None).await.unwrap_err().problem, Problem::Refused);
+    assert_eq!(bench.undeploy(None).await.unwrap_err().problem, Problem::NothingLive);
     bench.send(None, spec(1)).await.unwrap();
     assert_eq!(bench.undeploy(Some("three")).await.unwrap_err().problem, Problem::NotFound);
     assert_eq!(bench.undeploy(Some("one")).await.unwrap().unwrap().number, 2);
@@ -285,7 +285,7 @@ async fn what_is_removed_leaves_nothing_and_its_name_is_free_again() {
     bench.environments.create(new("production")).await.unwrap();
     bench.send(None, spec(1)).await.unwrap();
     bench.environments.remove(&bench.id).await.unwrap();
-    assert_eq!(bench.environments.environment(&bench.id).await.unwrap_err().problem, Problem::NotFound);
+    assert_eq!(bench.environments.environment(&bench.id).await.unwrap_err().problem, Problem::NoEnvironment);
     assert!(!bench.directory.environment(&bench.id).path().exists());
     bench.environments.create(new("production")).await.unwrap();
     assert!(bench.environments.history(&bench.id).await.unwrap().is_empty());

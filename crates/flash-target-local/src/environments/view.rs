@@ -77,7 +77,7 @@ pub(super) async fn spec(
         None => {
             let live = host.ask(move |database| database.live_number(key)).await?;
             live.ok_or_else(|| {
-                TargetError::new(Problem::NotFound, format!("nothing is deployed to {id}"))
+                TargetError::new(Problem::NothingLive, format!("nothing is deployed to {id}"))
                     .hint(format!("deploy first: flash deploy send {}", id.name))
             })?
         }

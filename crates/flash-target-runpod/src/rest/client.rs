@@ -6,14 +6,13 @@ use std::{
 };
 
 use flash_target::SecretValue;
-use flash_text::error_chain;
 use reqwest::{Client, Method, Response, StatusCode, Url, header::HeaderMap};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
     BillingQuery, BillingRecord, CatalogCpu, CatalogDataCenter, CatalogGpu, CreateEndpoint, CreateTemplate,
-    Endpoint, EndpointWorkers, Health, RestError, Template, UpdateEndpoint, UpdateTemplate,
+    Endpoint, EndpointWorkers, Health, RestError, Source, Template, UpdateEndpoint, UpdateTemplate,
     retry::{self, Backoff, FailureKind},
 };
 
@@ -56,16 +55,16 @@ impl Addresses {
 }
 
 fn address(variable: &'static str, text: &str) -> Result<Url, RestError> {
-    let wrong = |reason: String| RestError::Address { variable, reason };
-    let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+    let wrong = |source: Source| RestError::Address { variable, source };
+    let url = Url::parse(text).map_err(|error| wrong(error.into()))?;
     let is_loopback = match url.host_str() {
         Some(host) => flash_http::is_loopback(host),
-        None => return Err(wrong("it has no host".to_owned())),
+        None => return Err(wrong("it has no host".into())),
     };
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback => Ok(url),
-        _ => Err(wrong("expected https://, because every call sends the key".to_owned())),
+        _ => Err(wrong("expected https://, because every call sends the key".into())),
     }
 }
 
@@ -98,7 +97,7 @@ impl Rest {
     pub fn new(key: SecretValue, addresses: Addresses) -> Result<Self, RestError> {
         let client = flash_http::client().build().map_err(|error| RestError::Unreachable {
             operation: "the API".to_owned(),
-            reason: error_chain(&error),
+            source: error.into(),
         })?;
         Ok(Self { client, key, addresses, backoff: Backoff::default() })
     }
@@ -190,7 +189,7 @@ impl Rest {
     pub async fn health(&self, url: &str) -> Result<Health, RestError> {
         let url = Url::parse(url).map_err(|error| RestError::Malformed {
             operation: format!("GET {url}"),
-            reason: error.to_string(),
+            source: error.into(),
         })?;
         self.ask_at(Method::GET, url, None).await
     }
@@ -199,7 +198,7 @@ impl Rest {
         self.addresses
             .rest
             .join(path)
-            .map_err(|error| RestError::Address { variable: REST_URL, reason: error.to_string() })
+            .map_err(|error| RestError::Address { variable: REST_URL, source: error.into() })
     }
 
     async fn list<T: DeserializeOwned>(&self, path: &str, name: &str) -> Result<Vec<T>, RestError> {
@@ -212,7 +211,7 @@ impl Rest {
         let mut answer: Value = self.ask_at(Method::GET, url, None).await?;
         let list = answer.get_mut(name).map(Value::take).unwrap_or_default();
         serde_json::from_value(list)
-            .map_err(|error| RestError::Malformed { operation, reason: format!("`{name}`: {error}") })
+            .map_err(|error| RestError::Malformed { operation, source: format!("`{name}`: {error}").into() })
     }
 
     async fn delete(&self, path: &str) -> Result<(), RestError> {
@@ -280,7 +279,7 @@ impl Rest {
                 let now = self.like(path, list, &new).await?;
                 if let Some((_, made)) = now.into_iter().find(|(id, _)| !before.contains(id)) {
                     return serde_json::from_value(made)
-                        .map_err(|error| RestError::Malformed { operation, reason: error.to_string() });
+                        .map_err(|error| RestError::Malformed { operation, source: error.into() });
                 }
             }
             given_up?;
@@ -326,8 +325,8 @@ impl Rest {
         let unreachable = |error: reqwest::Error| {
             let kind = if error.is_connect() { FailureKind::NotSent } else { FailureKind::Ambiguous };
             // The error's URL may contain private parts, and the operation is already named.
-            let reason = error_chain(&error.without_url());
-            Failed { kind, error: RestError::Unreachable { operation: operation.clone(), reason } }
+            let source = error.without_url().into();
+            Failed { kind, error: RestError::Unreachable { operation: operation.clone(), source } }
         };
         let answer = match request.timeout(ANSWER_LIMIT).send().await {
             Ok(answer) => answer,
@@ -337,8 +336,8 @@ impl Rest {
         let bytes = match whole(answer).await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {
-                let reason = format!("it is larger than {LARGEST_ANSWER} bytes");
-                return Err(RestError::Malformed { operation, reason });
+                let source = format!("it is larger than {LARGEST_ANSWER} bytes").into();
+                return Err(RestError::Malformed { operation, source });
             }
             Err(error) => return Ok(Err(unreachable(error))),
         };
@@ -391,7 +390,7 @@ fn body(of: &impl Serialize) -> Value {
 
 fn read<T: DeserializeOwned>(operation: &str, answer: &[u8]) -> Result<T, RestError> {
     serde_json::from_slice(answer)
-        .map_err(|error| RestError::Malformed { operation: operation.to_owned(), reason: error.to_string() })
+        .map_err(|error| RestError::Malformed { operation: operation.to_owned(), source: error.into() })
 }
 
 #[cfg(test)]

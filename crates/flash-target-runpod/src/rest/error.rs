@@ -6,7 +6,7 @@ use serde::Deserialize;
 use flash_target::{Problem, TargetError};
 
 /// Why a call failed. Each names the call; none contains the key.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum RestError {
     #[error("Runpod rejected the key (401 on {operation})")]
@@ -19,13 +19,16 @@ pub enum RestError {
     Refused { operation: String, status: u16, detail: String, errors: Vec<String> },
     #[error("Runpod's rate limit was reached ({operation}); it asks for a pause of {} s", pause.as_secs())]
     RateLimited { operation: String, pause: Duration },
-    #[error("Runpod did not answer {operation}: {reason}")]
-    Unreachable { operation: String, reason: String },
-    #[error("Runpod's answer to {operation} does not match its API description: {reason}")]
-    Malformed { operation: String, reason: String },
-    #[error("`{variable}` is not a valid address for Runpod: {reason}")]
-    Address { variable: &'static str, reason: String },
+    #[error("Runpod did not answer {operation}")]
+    Unreachable { operation: String, source: Source },
+    #[error("Runpod's answer to {operation} does not match its API description")]
+    Malformed { operation: String, source: Source },
+    #[error("`{variable}` is not a valid address for Runpod")]
+    Address { variable: &'static str, source: Source },
 }
+
+/// The cause of a [`RestError`].
+pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
 
 fn with_detail(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(": {detail}") }
@@ -76,7 +79,7 @@ impl RestError {
             404 => Self::NotFound { operation, detail },
             500.. => Self::Unreachable {
                 operation,
-                reason: format!("it has an internal error ({status}{})", with_detail(&detail)),
+                source: format!("it has an internal error ({status}{})", with_detail(&detail)).into(),
             },
             _ => Self::Refused { operation, status, detail, errors: body.errors },
         }
@@ -85,24 +88,30 @@ impl RestError {
 
 impl From<RestError> for TargetError {
     fn from(error: RestError) -> Self {
-        let message = error.to_string();
-        let of = |problem| Self::new(problem, message);
-        match error {
-            RestError::Unauthorized { .. } => of(Problem::Refused)
-                .hint("store a valid key: flash login; RUNPOD_API_KEY and .env override it"),
-            RestError::Forbidden { .. } => of(Problem::Refused)
-                .hint("allow the key to read and write serverless endpoints, in the console's settings"),
-            RestError::NotFound { .. } => of(Problem::NotFound),
-            RestError::Refused { .. } | RestError::Malformed { .. } => of(Problem::Failed),
+        let (problem, hint) = match &error {
+            RestError::Unauthorized { .. } => {
+                (Problem::Refused, "store a valid key: flash login; RUNPOD_API_KEY and .env override it")
+            }
+            RestError::Forbidden { .. } => (
+                Problem::Refused,
+                "allow the key to read and write serverless endpoints, in the console's settings",
+            ),
+            RestError::NotFound { .. } => return Self::of(Problem::NotFound, error),
+            RestError::Refused { .. } | RestError::Malformed { .. } => {
+                return Self::of(Problem::Failed, error);
+            }
             RestError::Address { .. } => {
-                of(Problem::Refused).hint("unset the variable to use the default, https://api.runpod.io")
+                (Problem::Refused, "unset the variable to use the default, https://api.runpod.io")
             }
             RestError::RateLimited { pause, .. } => {
-                of(Problem::Unreachable).hint(format!("try again in {} s", pause.as_secs().max(1)))
+                let hint = format!("try again in {} s", pause.as_secs().max(1));
+                return Self::of(Problem::Unreachable, error).hint(hint);
             }
-            RestError::Unreachable { .. } => of(Problem::Unreachable)
-                .hint("check this machine's internet connection, then run the command again"),
-        }
+            RestError::Unreachable { .. } => {
+                (Problem::Unreachable, "check this machine's internet connection, then run the command again")
+            }
+        };
+        Self::of(problem, error).hint(hint)
     }
 }
 
@@ -128,7 +137,7 @@ mod tests {
             let error = TargetError::from(RestError::of_status("GET /v2/serverless", status, b"<html>"));
             assert_eq!(error.problem, problem);
             assert!(error.hint.is_some(), "{status}");
-            assert!(!error.message.contains("html"), "{error}");
+            assert!(!error.text().contains("html"), "{error}");
         }
     }
 }

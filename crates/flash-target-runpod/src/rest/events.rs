@@ -2,12 +2,11 @@
 use std::{collections::VecDeque, time::Duration};
 
 use flash_protocol::wire::events::{Event, Events};
-use flash_text::error_chain;
 use futures_util::{Stream, stream};
 use reqwest::{Response, header::ACCEPT};
 use serde::Deserialize;
 
-use super::{Rest, RestError};
+use super::{Rest, RestError, Source};
 
 /// A stream that is silent for this long is reopened: a connection may be dead without notice.
 const SILENCE: Duration = Duration::from_secs(90);
@@ -53,12 +52,12 @@ struct Data {
 }
 
 /// The lines that are complete with these bytes.
-fn lines_of(events: &mut Events, bytes: &[u8]) -> Result<Vec<LogEvent>, String> {
-    let found = events.push(bytes).map_err(|error| error.to_string())?;
+fn lines_of(events: &mut Events, bytes: &[u8]) -> Result<Vec<LogEvent>, Source> {
+    let found = events.push(bytes)?;
     let with_data = found.into_iter().filter(|event| !event.data.is_empty());
     with_data
         .map(|Event { id, data, .. }| {
-            let Data { ts, source, line } = serde_json::from_str(&data).map_err(|error| error.to_string())?;
+            let Data { ts, source, line } = serde_json::from_str(&data)?;
             Ok(LogEvent { id, ts, source, line })
         })
         .collect()
@@ -172,7 +171,7 @@ impl Reading {
 
     async fn step(&mut self) -> Result<(), RestError> {
         let operation = self.operation();
-        let broken = |reason: String| RestError::Unreachable { operation: operation.clone(), reason };
+        let broken = |source: Source| RestError::Unreachable { operation: operation.clone(), source };
         if self.answer.is_none() {
             self.answer = Some(self.open().await?);
             self.events = self.events.resumed();
@@ -181,11 +180,11 @@ impl Reading {
         match tokio::time::timeout(SILENCE, answer.chunk()).await {
             // Silence is not a failure: nothing may have happened. The connection may be dead, though.
             Err(_) => self.answer = None,
-            Ok(Err(error)) => return Err(broken(error_chain(&error.without_url()))),
-            Ok(Ok(None)) => return Err(broken("the connection broke".to_owned())),
+            Ok(Err(error)) => return Err(broken(error.without_url().into())),
+            Ok(Ok(None)) => return Err(broken("the connection broke".into())),
             Ok(Ok(Some(bytes))) => {
                 let lines = lines_of(&mut self.events, &bytes);
-                let lines = lines.map_err(|reason| RestError::Malformed { operation, reason })?;
+                let lines = lines.map_err(|source| RestError::Malformed { operation, source })?;
                 if !lines.is_empty() {
                     self.failures = 0;
                 }
@@ -205,11 +204,11 @@ impl Reading {
         if !self.events.last_id().is_empty() {
             request = request.header("Last-Event-ID", self.events.last_id());
         }
-        let unreachable = |reason: String| RestError::Unreachable { operation: self.operation(), reason };
+        let unreachable = |source: Source| RestError::Unreachable { operation: self.operation(), source };
         // The headers come at once, regardless of the lines.
         let answer = tokio::time::timeout(SILENCE, request.send()).await;
-        let answer = answer.map_err(|_| unreachable("no answer".to_owned()))?;
-        let answer = answer.map_err(|error| unreachable(error_chain(&error.without_url())))?;
+        let answer = answer.map_err(|_| unreachable("no answer".into()))?;
+        let answer = answer.map_err(|error| unreachable(error.without_url().into()))?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
             status if status.as_u16() == 429 => {

@@ -10,6 +10,7 @@ mod retry;
 
 pub use client::{Addresses, Rest};
 pub use error::RestError;
+pub(crate) use error::Source;
 pub use events::{LogEvent, LogFrom, LogSource};
 #[cfg(test)]
 pub use models::EndpointUrls;

@@ -76,7 +76,7 @@ async fn everywhere(directory: PathBuf, output: &Output) -> Result<Vec<Environme
     match target(TargetKind::Runpod, project.as_deref()).await {
         Ok(cloud) => match cloud.environments().await {
             Ok(those) => environments.extend(those),
-            Err(error) => output.warning(&format!("environments on Runpod are not listed: {error}")),
+            Err(error) => output.warning(&format!("environments on Runpod are not listed: {}", error.text())),
         },
         Err(failure) if is_declared => {
             output.warning(&format!("environments on Runpod are not listed: {failure}"))

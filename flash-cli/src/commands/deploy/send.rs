@@ -261,8 +261,8 @@ async fn carry_out(arguments: SendArguments, output: &Output) -> Result<Code, Fa
 }
 
 fn unknown(error: TargetError, scope: &Scope) -> Failure {
-    match (error.problem, &error.hint) {
-        (Problem::NotFound, None) => {
+    match error.problem {
+        Problem::NoEnvironment => {
             Failure::from(error).hint(format!("create it first: flash deploy new {}", scope.id.name))
         }
         _ => error.into(),
