@@ -1,4 +1,5 @@
 //! The annotated item: a function or an `impl` block, validated.
+use heck::ToSnakeCase as _;
 use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 use syn::{
@@ -135,7 +136,7 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
         strip_markers(&mut item);
         return elsewhere(item.to_token_stream());
     };
-    let place = Place::Impl { worker: snake_case(&type_name.unraw().to_string()), span: type_name.span() };
+    let place = Place::Impl { worker: type_name.unraw().to_string().to_snake_case(), span: type_name.span() };
     let init = parse_inits(&mut item, errors);
     let marked = take_routers(&mut item, errors);
     let whole = item.clone();
@@ -402,20 +403,4 @@ fn strip_markers(item: &mut ItemImpl) {
             method.attrs.retain(|attribute| !MARKERS.iter().any(|marker| attribute.path().is_ident(marker)));
         }
     }
-}
-
-/// `HttpServer` and `HTTPServer` both become `http_server`.
-fn snake_case(name: &str) -> String {
-    let chars: Vec<char> = name.chars().collect();
-    let mut snake = String::new();
-    for (at, char) in chars.iter().enumerate() {
-        let after_lower = at > 0 && !chars[at - 1].is_uppercase() && chars[at - 1] != '_';
-        let before_lower =
-            at > 0 && chars[at - 1].is_uppercase() && chars.get(at + 1).is_some_and(|c| c.is_lowercase());
-        if char.is_uppercase() && (after_lower || before_lower) {
-            snake.push('_');
-        }
-        snake.extend(char.to_lowercase());
-    }
-    snake
 }

@@ -1,9 +1,8 @@
 //! Which engine it is.
-use clap::ValueEnum;
 use serde::Deserialize;
 
 /// The supported engines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Version 4.0 or newer; chosen where both are installed.

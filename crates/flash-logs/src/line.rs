@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use serde::{Deserialize, Serialize};
 
 /// Where a line comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogStream {
     /// A worker's standard output; on Runpod, all of its output.

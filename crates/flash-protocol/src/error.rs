@@ -70,6 +70,7 @@ impl fmt::Display for ErrorKind {
 
 /// An argument or field that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FieldError {
     /// The location, as a JSON pointer into the input; empty for the input itself.
     pub path: String,
@@ -101,6 +102,7 @@ pub fn cut(mut text: String) -> String {
 
 /// The wire format of an [`Error`]: in the `error` string of a failed job and in HTTP error bodies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct WireError {
     /// What went wrong.
     pub kind: ErrorKind,

@@ -1,14 +1,13 @@
 //! Environments: their names and what is known of each.
 use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
-use clap::ValueEnum;
 use flash_protocol::manifest::EndpointKind;
 use serde::{Deserialize, Serialize};
 
 use super::{ReleaseRecord, access::NewKey};
 
 /// The kind of a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetKind {
     /// The background service on this machine.

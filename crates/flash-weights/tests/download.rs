@@ -85,7 +85,7 @@ fn client(endpoint: &str, change: impl FnOnce(&mut HubSettings)) -> Hub {
         endpoint: endpoint.to_owned(),
         token: None,
         offline: false,
-        retry: RetryPolicy { max_attempts: 4, first_pause: pause, longest_pause: pause },
+        retry: RetryPolicy { max_attempts: 4, first_pause: pause, longest_pause: pause, max_elapsed: None },
     };
     change(&mut settings);
     Hub::new(settings).unwrap()

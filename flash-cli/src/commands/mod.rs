@@ -2,11 +2,12 @@
 //!
 //! `command_line` lists them and runs the one that is meant; `command` is what they have in common. A command's
 //! arguments, help and exit codes are its own. `scope` (which environment, which crate), `confirm` (questions), `time`,
-//! `changes` and `endpoint_table` (texts), `running` (a `flash run` that is running) are shared by several.
+//! `choice` (arguments with a list of values), `changes` and `endpoint_table` (texts), `running` (a `flash run` that is running) are shared by several.
 mod build;
 mod call;
 mod catalog;
 mod changes;
+mod choice;
 mod command;
 mod command_line;
 mod confirm;

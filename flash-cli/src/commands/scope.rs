@@ -12,7 +12,10 @@ use flash_target_runpod::RunpodTarget;
 use flash_text::nearest;
 use serde::Deserialize;
 
-use super::confirm::{is_terminal, prompt_aborted};
+use super::{
+    choice::choice,
+    confirm::{is_terminal, prompt_aborted},
+};
 use crate::{
     exit::{Failure, FailureCode},
     project::Config,
@@ -28,7 +31,7 @@ pub(crate) struct ScopeArguments {
     #[arg(long)]
     pub app: Option<String>,
     /// The environment's target [default: as in flash.toml, else local].
-    #[arg(long)]
+    #[arg(long, value_parser = choice::<TargetKind>())]
     pub target: Option<TargetKind>,
 }
 

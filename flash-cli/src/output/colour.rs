@@ -1,5 +1,7 @@
 //! Colors of the terminal, and which streams get them.
-use std::io::{self, IsTerminal as _};
+use std::io;
+
+use anstream::{AutoStream, ColorChoice};
 
 use super::format::Format;
 
@@ -10,7 +12,7 @@ pub(super) const GREEN: &str = "\u{1b}[32m";
 pub(super) const YELLOW: &str = "\u{1b}[33m";
 pub(super) const RESET: &str = "\u{1b}[0m";
 
-/// The streams that get colors: terminals, unless `NO_COLOR` is set.
+/// The streams that get colors: terminals, unless `NO_COLOR`, `CLICOLOR` or `TERM` says otherwise.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Colours {
     pub stdout: bool,
@@ -20,10 +22,8 @@ pub(super) struct Colours {
 impl Colours {
     /// For data in this format.
     pub(super) fn of_terminals(format: Format) -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self {
-            stdout: wanted && format == Format::Text && io::stdout().is_terminal(),
-            stderr: wanted && io::stderr().is_terminal(),
-        }
+        let stdout = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
+        let stderr = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+        Self { stdout: stdout && format == Format::Text, stderr }
     }
 }

@@ -1,4 +1,6 @@
 //! Rows in aligned columns.
+//!
+//! No crate for tables: they bring borders, wrapping and the width of the terminal, and these lines are for `grep` too.
 
 /// The lines of a table. Numbers are right-aligned.
 pub(super) fn table_lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {

@@ -76,6 +76,10 @@ pub(crate) fn print_first_build(package: &Package, target: Option<&str>, profile
 pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, BuildError> {
     let mut command = Command::new("cargo");
     without_credentials(&mut command);
+    let inherited = std::env::vars_os().map(|(name, _)| name);
+    for name in inherited.filter(|name| name.to_str().is_some_and(is_of_another_package)) {
+        command.env_remove(name);
+    }
     command
         // Cargo selects its toolchain and configuration by its working directory.
         .current_dir(&package.directory)
@@ -118,6 +122,14 @@ fn without_credentials(command: &mut Command) {
     for name in REGISTRY_VARIABLES {
         command.env_remove(name);
     }
+}
+
+/// Whether cargo sets this variable for a program or test that it runs, to tell it of its package. Build scripts watch
+/// some of them (that of `ring` does): if `flash` is started by such a program, they would run again and much be built
+/// anew, and once more when `flash` is started by hand.
+fn is_of_another_package(variable: &str) -> bool {
+    let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+    variable == "OUT_DIR" || prefixes.iter().any(|prefix| variable.starts_with(prefix))
 }
 
 /// Why a binary's manifest cannot be read.
@@ -225,4 +237,23 @@ async fn ask(
     let manifest: Manifest =
         serde_json::from_value(value).map_err(|error| not_described(error.to_string()))?;
     Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_told_nothing_of_the_package_whose_test_started_flash() {
+        for variable in
+            ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_LINKS", "CARGO_PKG_NAME", "CARGO_BIN_EXE_flash", "OUT_DIR"]
+        {
+            assert!(is_of_another_package(variable), "{variable}");
+        }
+        for variable in
+            ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_PROFILE_DEV_DEBUG", "CARGO_BUILD_JOBS", "RUSTFLAGS"]
+        {
+            assert!(!is_of_another_package(variable), "{variable} is the user's");
+        }
+    }
 }

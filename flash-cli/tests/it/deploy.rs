@@ -539,22 +539,12 @@ async fn the_apps_own_main_calls_what_is_deployed() {
     let app = Deployed::live("");
     app.version("one", "local");
     let run = |environment: &[(&str, &str)]| {
-        let mut command = Command::new("cargo");
+        let mut command = support::cargo(&["run", "--quiet"]);
         command
-            .args(["run", "--quiet"])
             .current_dir(app.path())
-            .env("CARGO_TARGET_DIR", support::root().join("target"))
             .env("FLASH_CONFIG_DIR", app.config())
             .env_remove("FLASH_ENV")
             .envs(environment.iter().copied());
-        for (name, _) in std::env::vars_os() {
-            if name
-                .to_str()
-                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-            {
-                command.env_remove(name);
-            }
-        }
         let output = command.output().unwrap();
         (
             String::from_utf8_lossy(&output.stdout).trim().to_owned(),

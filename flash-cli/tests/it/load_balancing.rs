@@ -18,7 +18,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::support::{self, Answer, Client, Running, SOON, crate_of, root, until};
+use crate::support::{self, Answer, Client, Running, SOON, cargo, crate_of, root, until};
 
 const WORKER_ID: &str = "x-runpod-worker-id";
 const MEGABYTES_30: usize = 30_000_000;
@@ -29,15 +29,9 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 fn server() -> &'static PathBuf {
     static SERVER: OnceLock<PathBuf> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let target = root().join("target");
-        let built = std::process::Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "-p", "fixture-server"])
-            .current_dir(root())
-            .env("CARGO_TARGET_DIR", &target)
-            .status()
-            .unwrap();
-        assert!(built.success());
-        target.join("debug/fixture-server")
+        let mut build = cargo(&["build", "--quiet", "-p", "fixture-server"]);
+        assert!(build.current_dir(root()).status().unwrap().success());
+        root().join("target/debug/fixture-server")
     })
 }
 

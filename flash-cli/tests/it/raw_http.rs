@@ -1,5 +1,5 @@
 //! HTTP as an enemy writes it, byte by byte: clients at the gateway, and workers behind the proxy.
-use std::{fmt::Write as _, path::PathBuf, process::Command, time::Duration};
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,15 +14,9 @@ const LIMIT: Duration = Duration::from_secs(45);
 
 /// The server of tests, as a worker.
 fn server() -> PathBuf {
-    let target = root().join("target");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "-p", "fixture-server"])
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", &target)
-        .status()
-        .unwrap();
-    assert!(built.success());
-    target.join("debug/fixture-server")
+    let mut build = cargo(&["build", "--quiet", "-p", "fixture-server"]);
+    assert!(build.current_dir(root()).status().unwrap().success());
+    root().join("target/debug/fixture-server")
 }
 
 /// An app with a worker type `good`, which says what it sees, and `hostile`, which answers with any bytes.
@@ -79,7 +73,7 @@ enum Expected {
 }
 use Expected::{NoFailure, Statuses};
 
-use crate::support::{Client, Running, crate_of, root};
+use crate::support::{Client, Running, cargo, crate_of, root};
 
 /// The statuses of the answers in what came back. Bodies of these tests hold no status line.
 fn statuses(text: &str) -> Vec<u16> {

@@ -1,7 +1,7 @@
 //! The tests of an app: `flash_sdk::testing::Platform`, which starts the real `flash`.
-use std::{path::Path, process::Command};
+use std::path::Path;
 
-use crate::support::{Finished, SOON, crate_of, is_alive, root, wait_for};
+use crate::support::{Finished, SOON, cargo, crate_of, is_alive, root, wait_for};
 
 const LIBRARY: &str = r#"
 use flash_sdk::{Result, remote};
@@ -79,18 +79,8 @@ async fn what_flash_says_is_in_the_error() {
 
 /// A run of `cargo test` for this crate.
 fn cargo_test(directory: &Path) -> Finished {
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .args(["test", "--offline", "--test", "app"])
-        .current_dir(directory)
-        .env("CARGO_TARGET_DIR", root().join("target"))
-        .env("FLASH_BIN", env!("CARGO_BIN_EXE_flash"));
-    for (name, _) in std::env::vars_os() {
-        let name_text = name.to_string_lossy();
-        if name_text.starts_with("CARGO_PKG_") || name_text.starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&name);
-        }
-    }
+    let mut command = cargo(&["test", "--offline", "--test", "app"]);
+    command.current_dir(directory).env("FLASH_BIN", env!("CARGO_BIN_EXE_flash"));
     Finished::of(command.output().unwrap())
 }
 

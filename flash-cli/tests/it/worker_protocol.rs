@@ -21,17 +21,15 @@ use nix::{
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::support::{Client, SOON, root, wait_for};
+use crate::support::{Client, SOON, cargo, root, wait_for};
 
 /// The fixture app's binary, as cargo leaves it.
 pub fn binary() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
-        let output = Command::new(env!("CARGO"))
-            .args(["build", "--package", "fixture-app", "--message-format", "json-render-diagnostics"])
-            .current_dir(root())
-            .output()
-            .unwrap();
+        let mut build =
+            cargo(&["build", "--package", "fixture-app", "--message-format", "json-render-diagnostics"]);
+        let output = build.current_dir(root()).output().unwrap();
         let lines = String::from_utf8(output.stdout).unwrap();
         let executable = lines.lines().find_map(|line| {
             let message: Value = serde_json::from_str(line).ok()?;

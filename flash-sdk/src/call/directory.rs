@@ -139,7 +139,9 @@ fn environment_of(
     let credentials = credentials().map_err(|error| {
         let error = Error::from(error)
             .context(format!("could not look up the environment of {}={name}", variables::ENV));
-        Box::new(WireError { kind: ErrorKind::NotFound, ..error.into_wire() })
+        let mut error = error.into_wire();
+        error.kind = ErrorKind::NotFound;
+        Box::new(error)
     })?;
     let file = credential_file();
     let hint = format!("flash deploy send {name}");

@@ -2,15 +2,8 @@
 //! size of images, and how long the first job waits for a container.
 //!
 //! Uses a real registry and podman on this machine.
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    path::{Path, PathBuf},
-    process::{ChildStderr, Stdio},
-    sync::mpsc,
-    time::{Duration, Instant},
-};
-
 use clap::Args;
+use flash_test_support::docker_registry::DockerRegistry;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -32,8 +25,6 @@ use crate::{
 /// The app that is built.
 const APP: &str = "xtask/bench/pipeline";
 const ROUNDS: usize = 5;
-/// How long a registry may take to start.
-const START: Duration = Duration::from_secs(60);
 
 /// Measure `flash build`: overhead over cargo, push of unchanged images, sizes, cold start of a container.
 ///
@@ -85,7 +76,8 @@ fn measure() -> Result<Report, Failure> {
         std::fs::remove_dir_all(&made).map_err(Failure::at("the images of the last round"))?;
         rounds.push(flash_build(&[])?);
     }
-    let registry = Registry::start()?;
+    let registry = DockerRegistry::start();
+    output::say("Started", &format!("docker-registry at {}", registry.address));
     let repository = format!("{}/bench/app", registry.address);
     let push = ["--push", &repository, "--tag", "bench"];
     let first = flash_build(&push)?;
@@ -152,76 +144,4 @@ fn flash_build(options: &[&str]) -> Result<Value, Failure> {
     let mut build = command(&flash.to_string_lossy(), &["build", APP, "--json"]);
     build.args(options);
     serde_json::from_str(&read(&mut build)?).map_err(Failure::at("the output of flash build"))
-}
-
-/// A registry on this machine, with an empty directory. Stopped when dropped.
-struct Registry {
-    address: String,
-    directory: PathBuf,
-    child: std::process::Child,
-}
-
-impl Registry {
-    fn start() -> Result<Self, Failure> {
-        let directory = workspace::target().join("bench-registry");
-        // Left by a killed benchmark.
-        let _ = std::fs::remove_dir_all(&directory);
-        std::fs::create_dir_all(&directory).map_err(Failure::at("a directory for the registry"))?;
-        let settings = directory.join("settings.yml");
-        // It takes a free port, which its log contains.
-        let text = format!(
-            "version: 0.1\nlog: {{ accesslog: {{ disabled: true }}, level: info, formatter: json }}\n\
-             storage: {{ filesystem: {{ rootdirectory: {:?} }} }}\nhttp: {{ addr: \"127.0.0.1:0\" }}\n",
-            directory.join("data").display().to_string()
-        );
-        write(&settings, &text)?;
-        // Debian's location for it is only on root's PATH.
-        let mut path = std::env::var_os("PATH").unwrap_or_default();
-        path.push(":/usr/sbin");
-        let program = std::env::split_paths(&path).map(|at| at.join("docker-registry"));
-        let mut program = program.filter(|program| program.is_file());
-        let program = program.next().unwrap_or_else(|| "docker-registry".into());
-        let mut serve = command(&program.to_string_lossy(), &["serve"]);
-        serve.arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = serve.spawn().map_err(Failure::at("cannot start `docker-registry`"))?;
-        let log = child.stderr.take();
-        // Stopped with this value from here on.
-        let mut registry = Self { address: String::new(), directory, child };
-        registry.address = listening(log)?;
-        output::say("Started", &format!("docker-registry at {}", registry.address));
-        Ok(registry)
-    }
-}
-
-/// The address of a registry, from its log, which is read to its end: a full pipe would block it.
-fn listening(log: Option<ChildStderr>) -> Result<String, Failure> {
-    let (lines, read) = mpsc::channel();
-    std::thread::spawn(move || {
-        let all = log.into_iter().flat_map(|log| BufReader::new(log).lines().map_while(Result::ok));
-        // The rest is read but not used.
-        all.for_each(|line| drop(lines.send(line)));
-    });
-    let (started, mut seen) = (Instant::now(), String::new());
-    while let Ok(line) = read.recv_timeout(START.saturating_sub(started.elapsed())) {
-        if let Some((_, rest)) = line.split_once("listening on ") {
-            return Ok(rest.split(['"', ',']).next().unwrap_or_default().to_owned());
-        }
-        seen.push_str(&line);
-        seen.push('\n');
-    }
-    Err(Failure::new(format!("`docker-registry` does not listen after {} s:\n{seen}", START.as_secs())))
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        // It is already gone.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let mut file = std::fs::File::create(path).map_err(Failure::at("the registry's settings"))?;
-    file.write_all(text.as_bytes()).map_err(Failure::at("the registry's settings"))
 }

@@ -264,9 +264,9 @@ fn bound(error: &mut WireError) {
 
 fn bound_fields(fields: &mut Vec<FieldError>) {
     fields.truncate(MAX_FIELDS);
-    for FieldError { path, message } in fields {
-        cut(path, MAX_FIELD_BYTES);
-        cut(message, MAX_FIELD_BYTES);
+    for field in fields {
+        cut(&mut field.path, MAX_FIELD_BYTES);
+        cut(&mut field.message, MAX_FIELD_BYTES);
     }
 }
 
@@ -325,7 +325,9 @@ mod tests {
         // Each of these bytes is six in JSON.
         let long = "\u{1}".repeat(9_000_000);
         let findings = |count: usize, text: &str| {
-            (0..count).map(|_| FieldError { path: text.to_owned(), message: text.to_owned() }).collect()
+            let mut finding = FieldError::new("", "");
+            (finding.path, finding.message) = (text.to_owned(), text.to_owned());
+            vec![finding; count]
         };
         let mut nested = WireError::new(ErrorKind::InvalidInput, long.clone());
         nested.causes = vec![long.clone(); 3];
@@ -369,9 +371,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_ordinary_refusal_is_whole() {
-        let fields = (0..32)
-            .map(|at| FieldError { path: format!("/input/{at}"), message: "x".repeat(200) })
-            .collect::<Vec<_>>();
+        let fields =
+            (0..32).map(|at| FieldError::new(format!("/input/{at}"), "x".repeat(200))).collect::<Vec<_>>();
         let json: Value = serde_json::from_str(&answered(Refusal::unprocessable(fields)).await).unwrap();
         assert_eq!(json["fields"].as_array().unwrap().len(), 32);
         assert_eq!(json["fields"][31]["message"].as_str().unwrap().len(), 200);

@@ -1,4 +1,7 @@
 //! Maps paths to functions: the app's routes, and the fixed addresses of every function.
+//!
+//! No tree of paths such as `matchit`: the method is part of the match. `GET /items/new` goes to `GET /items/{id}` where
+//! only `POST /items/new` has that path, and the answer 405 names the methods of both.
 use std::cmp::Reverse;
 
 use flash_protocol::manifest::{EndpointKind, HttpEntry, Manifest, OPENAI_HEALTH};

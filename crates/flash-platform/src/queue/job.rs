@@ -426,25 +426,22 @@ impl Entry {
         let (ended, started) = (status.is_final(), status != JobStatus::InQueue);
         let run = self.run.as_ref().filter(|run| run.worker.is_some());
         let delay = run.map(|run| millis(run.delay));
-        JobObject {
-            cost_nano_dollars: (started || self.cost.0 > 0).then_some(self.cost.0),
-            delay_time: if ended { Some(delay.unwrap_or(0)) } else { delay.filter(|_| started) },
-            error: match &self.state {
-                JobState::Done(outcome) => outcome.error().map(str::to_owned),
-                _ => None,
-            },
-            execution_time: ended.then(|| run.and_then(|run| run.ran).map_or(0, millis)),
-            id: id.to_string(),
-            next_attempt: self.next_attempt(),
-            output: None,
-            retries: (self.attempts > 1).then(|| self.attempts - 1),
-            status,
-            worker_id: match (run.and_then(|run| run.worker.as_ref()), ended) {
-                (Some(worker), _) if started => Some(worker.to_string()),
-                (None, true) => Some(String::new()),
-                _ => None,
-            },
-        }
+        let mut object = JobObject::new(id.to_string(), status);
+        object.cost_nano_dollars = (started || self.cost.0 > 0).then_some(self.cost.0);
+        object.delay_time = if ended { Some(delay.unwrap_or(0)) } else { delay.filter(|_| started) };
+        object.error = match &self.state {
+            JobState::Done(outcome) => outcome.error().map(str::to_owned),
+            _ => None,
+        };
+        object.execution_time = ended.then(|| run.and_then(|run| run.ran).map_or(0, millis));
+        object.next_attempt = self.next_attempt();
+        object.retries = (self.attempts > 1).then(|| self.attempts - 1);
+        object.worker_id = match (run.and_then(|run| run.worker.as_ref()), ended) {
+            (Some(worker), _) if started => Some(worker.to_string()),
+            (None, true) => Some(String::new()),
+            _ => None,
+        };
+        object
     }
 
     fn next_attempt(&self) -> Option<NextAttempt> {

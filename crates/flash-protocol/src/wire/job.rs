@@ -47,6 +47,7 @@ impl JobStatus {
 /// A job as clients see it. Times are milliseconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct JobObject {
     /// The cost of all attempts so far, in billionths of a dollar; only from the Flash platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +81,22 @@ pub struct JobObject {
 }
 
 impl JobObject {
+    /// A job of which nothing else is known.
+    pub fn new(id: impl Into<String>, status: JobStatus) -> Self {
+        Self {
+            cost_nano_dollars: None,
+            delay_time: None,
+            error: None,
+            execution_time: None,
+            id: id.into(),
+            next_attempt: None,
+            output: None,
+            retries: None,
+            status,
+            worker_id: None,
+        }
+    }
+
     /// Why the job has no result; `None` if it has one or has not ended.
     pub fn failure(&self) -> Option<WireError> {
         match self.status {

@@ -2,9 +2,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use flash_http::retry::{Attempts, RetryPolicy};
 use flash_target::SecretValue;
 use reqwest::{Client, Method, Response, StatusCode, Url, header::HeaderMap};
 use serde::{Serialize, de::DeserializeOwned};
@@ -13,7 +14,7 @@ use serde_json::Value;
 use super::{
     BillingQuery, BillingRecord, CatalogCpu, CatalogDataCenter, CatalogGpu, CreateEndpoint, CreateTemplate,
     Endpoint, EndpointWorkers, Health, RestError, Source, Template, UpdateEndpoint, UpdateTemplate,
-    retry::{self, Backoff, FailureKind},
+    retry::{self, Failed, FailureKind},
 };
 
 /// Overrides the REST API's host, for proxies and tests.
@@ -74,19 +75,13 @@ pub struct Rest {
     client: Client,
     key: SecretValue,
     addresses: Addresses,
-    backoff: Backoff,
+    retry_policy: RetryPolicy,
 }
 
 impl fmt::Debug for Rest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rest").field("addresses", &self.addresses).finish_non_exhaustive()
     }
-}
-
-/// What a failed try returned.
-struct Failed {
-    kind: FailureKind,
-    error: RestError,
 }
 
 impl Rest {
@@ -99,7 +94,7 @@ impl Rest {
             operation: "the API".to_owned(),
             source: error.into(),
         })?;
-        Ok(Self { client, key, addresses, backoff: Backoff::default() })
+        Ok(Self { client, key, addresses, retry_policy: retry::POLICY })
     }
 
     /// Its addresses.
@@ -243,14 +238,11 @@ impl Rest {
 
     /// For calls that may be repeated.
     async fn until_done(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Vec<u8>, RestError> {
-        let (started, mut failures) = (Instant::now(), 0);
+        let mut attempts = Attempts::new(self.retry_policy);
         loop {
             match self.once(&method, &url, body).await? {
                 Ok(answer) => return Ok(answer),
-                Err(failed) => {
-                    failures += 1;
-                    self.rest(failed, failures, started).await?;
-                }
+                Err(failed) => attempts.wait_after(failed).await.map_err(|failed| failed.error)?,
             }
         }
     }
@@ -265,15 +257,14 @@ impl Rest {
         let (url, new) = (self.url(path)?, body(new));
         let operation = format!("POST {path}");
         let before: BTreeSet<String> = self.like(path, list, &new).await?.into_keys().collect();
-        let (started, mut failures) = (Instant::now(), 0);
+        let mut attempts = Attempts::new(self.retry_policy);
         loop {
             let failed = match self.once(&Method::POST, &url, Some(&new)).await? {
                 Ok(answer) => return read(&operation, &answer),
                 Err(failed) => failed,
             };
             let is_ambiguous = failed.kind == FailureKind::Ambiguous;
-            failures += 1;
-            let given_up = self.rest(failed, failures, started).await;
+            let given_up = attempts.wait_after(failed).await;
             if is_ambiguous {
                 // After the pause, and before giving up too: it may have been created in the meantime.
                 let now = self.like(path, list, &new).await?;
@@ -282,7 +273,7 @@ impl Rest {
                         .map_err(|error| RestError::Malformed { operation, source: error.into() });
                 }
             }
-            given_up?;
+            given_up.map_err(|failed| failed.error)?;
         }
     }
 
@@ -297,17 +288,6 @@ impl Rest {
         };
         let with_id = |there: Value| Some((there["id"].as_str()?.to_owned(), there));
         Ok(all.into_iter().filter(is_like).filter_map(with_id).collect())
-    }
-
-    /// Waits until the next try.
-    async fn rest(&self, failed: Failed, failures: u32, started: Instant) -> Result<(), RestError> {
-        match retry::pause(self.backoff, failed.kind, failures, started.elapsed(), fastrand::f64()) {
-            Some(pause) => {
-                tokio::time::sleep(pause).await;
-                Ok(())
-            }
-            None => Err(failed.error),
-        }
     }
 
     /// One try. The outer error is final, the inner one may be temporary.
@@ -348,7 +328,7 @@ impl Rest {
         match status {
             StatusCode::TOO_MANY_REQUESTS => {
                 let asked = asked(&headers);
-                let pause = asked.unwrap_or(self.backoff.first_pause);
+                let pause = asked.unwrap_or(self.retry_policy.first_pause);
                 let error = RestError::RateLimited { operation, pause };
                 Ok(Err(Failed { kind: FailureKind::RateLimited { asked }, error }))
             }

@@ -63,7 +63,8 @@ async fn serving(acts: Vec<Act>) -> (Rest, Seen) {
     let address = Url::parse(&format!("http://{address}")).unwrap();
     let addresses = Addresses { rest: address.clone(), queue: address };
     let mut rest = Rest::new(SecretValue::new(KEY.to_owned()), addresses).unwrap();
-    rest.backoff = Backoff { first_pause: Duration::from_millis(1), longest_pause: Duration::from_millis(2) };
+    let (first_pause, longest_pause) = (Duration::from_millis(1), Duration::from_millis(2));
+    rest.retry_policy = RetryPolicy { first_pause, longest_pause, ..retry::POLICY };
     (rest, seen)
 }
 

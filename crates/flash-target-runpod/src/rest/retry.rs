@@ -1,24 +1,17 @@
-//! Whether and when to retry a call: decided here, done in `client`.
+//! Which failed calls are tried again, and how long; `flash_http::retry` does it.
 use std::time::Duration;
 
-/// If the API asks for a longer pause than this, do not wait.
-const LONGEST_ASKED: Duration = Duration::from_secs(60);
-const TRIES: u32 = 6;
-/// All tries and pauses of one call.
-const WHOLE: Duration = Duration::from_secs(90);
+use flash_http::retry::{Failure, RetryPolicy};
 
-/// The pause after the first failure; each next one is twice as long, up to [`Backoff::longest_pause`].
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Backoff {
-    pub first_pause: Duration,
-    pub longest_pause: Duration,
-}
+use super::RestError;
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(10) }
-    }
-}
+/// Of one call: six attempts, and 90 seconds with all pauses.
+pub(super) const POLICY: RetryPolicy = RetryPolicy {
+    max_attempts: 6,
+    first_pause: Duration::from_millis(500),
+    longest_pause: Duration::from_secs(10),
+    max_elapsed: Some(Duration::from_secs(90)),
+};
 
 /// How an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,25 +24,27 @@ pub(super) enum FailureKind {
     NotSent,
 }
 
-/// The pause before the next try, or `None` if there is none. `failures` includes this one; `jitter` is 0 to 1.
-pub(super) fn pause(
-    backoff: Backoff,
-    kind: FailureKind,
-    failures: u32,
-    elapsed: Duration,
-    jitter: f64,
-) -> Option<Duration> {
-    if failures >= TRIES {
-        return None;
+/// What a failed attempt returned. All of these may pass.
+pub(super) struct Failed {
+    pub kind: FailureKind,
+    pub error: RestError,
+}
+
+impl Failure for Failed {
+    fn is_passing(&self) -> bool {
+        true
     }
-    let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
-    let own = backoff.first_pause.saturating_mul(doubled).min(backoff.longest_pause).mul_f64(0.5 + jitter);
-    let pause = match kind {
-        FailureKind::RateLimited { asked: Some(asked) } if asked > LONGEST_ASKED => return None,
-        FailureKind::RateLimited { asked: Some(asked) } => asked.max(own),
-        FailureKind::RateLimited { asked: None } | FailureKind::Ambiguous | FailureKind::NotSent => own,
-    };
-    (elapsed.saturating_add(pause) < WHOLE).then_some(pause)
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self.kind {
+            FailureKind::RateLimited { asked } => asked,
+            FailureKind::Ambiguous | FailureKind::NotSent => None,
+        }
+    }
+
+    fn given_up(self, _tries: u32) -> Self {
+        self
+    }
 }
 
 /// The pause that an answer asks for: `Retry-After` in seconds, else the longest reset of an exhausted quota in
@@ -73,8 +68,6 @@ pub(super) fn asked(retry_after: Option<&str>, rate_limit: Option<&str>) -> Opti
 mod tests {
     use super::*;
 
-    const NO_TIME: Duration = Duration::ZERO;
-
     #[test]
     fn the_pause_that_is_asked_for_is_read_from_either_header() {
         let limit = r#""minute";r=0;t=12, "hour";r=2800;t=1812, "day";r=49500;t=45012"#;
@@ -82,20 +75,5 @@ mod tests {
         assert_eq!(asked(Some("3"), Some(limit)), Some(Duration::from_secs(3)));
         assert_eq!(asked(Some("soon"), Some("rubbish;;=")), None);
         assert_eq!(asked(None, Some(r#""minute";r=5;t=12"#)), None);
-    }
-
-    #[test]
-    fn pauses_grow_are_bounded_and_end() {
-        let own = |failures| pause(Backoff::default(), FailureKind::Ambiguous, failures, NO_TIME, 0.5);
-        assert_eq!(own(1), Some(Duration::from_millis(500)));
-        assert_eq!(own(3), Some(Duration::from_secs(2)));
-        assert_eq!(own(6), None);
-        let asked = |seconds, elapsed| {
-            let kind = FailureKind::RateLimited { asked: Some(Duration::from_secs(seconds)) };
-            pause(Backoff::default(), kind, 1, Duration::from_secs(elapsed), 0.0)
-        };
-        assert_eq!(asked(30, 0), Some(Duration::from_secs(30)));
-        assert_eq!(asked(61, 0), None);
-        assert_eq!(asked(30, 70), None);
     }
 }

@@ -126,7 +126,7 @@ pub(super) fn check(manifest: &Manifest, function: &FunctionEntry, input: &Input
     }
     let lines: Vec<String> = fields
         .iter()
-        .map(|FieldError { path, message }| match path.trim_start_matches('/') {
+        .map(|FieldError { path, message, .. }| match path.trim_start_matches('/') {
             "" => format!("\n  {message}"),
             field => format!("\n  `{field}`: {message}"),
         })

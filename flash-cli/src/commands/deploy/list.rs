@@ -8,6 +8,7 @@ use serde_json::json;
 use super::subcommand::EnvironmentCommand;
 use crate::{
     commands::{
+        choice::choice,
         scope::{ScopeArguments, target},
         time::local_time,
     },
@@ -24,7 +25,7 @@ use crate::{
                   be reached.")]
 pub(super) struct ListArguments {
     /// Only environments on this target.
-    #[arg(long)]
+    #[arg(long, value_parser = choice::<TargetKind>())]
     target: Option<TargetKind>,
     /// The project's directory; its .env is searched for a Runpod key.
     #[arg(long = "dir", short = 'C', value_name = "DIR", default_value = ".")]

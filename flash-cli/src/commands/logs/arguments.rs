@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use clap::Args;
 use flash_target::{LogLevel, LogStream};
 
-use crate::commands::{running::RunningArguments, scope::ScopeArguments};
+use crate::commands::{choice::choice, running::RunningArguments, scope::ScopeArguments};
 
 /// Show the logs of an environment's workers and of the platform, or of a running `flash run`.
 ///
@@ -55,10 +55,10 @@ pub(crate) struct LogsArguments {
     #[arg(long, value_name = "RE")]
     pub search: Option<String>,
     /// Only this level and higher. Lines without a level count as info, or as warn on stderr.
-    #[arg(long)]
+    #[arg(long, value_parser = choice::<LogLevel>())]
     pub level: Option<LogLevel>,
     /// Only lines from this source; system is the platform itself. May be given several times.
-    #[arg(long)]
+    #[arg(long, value_parser = choice::<LogStream>())]
     pub stream: Vec<LogStream>,
     /// Print the time before each line.
     #[arg(long)]

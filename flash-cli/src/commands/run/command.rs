@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     commands::{
+        choice::choice,
         command::{Command, Context, Unread},
         scope::DirectoryArguments,
     },
@@ -64,7 +65,7 @@ pub(crate) struct RunArguments {
     #[arg(long, conflicts_with_all = ["release", "features"])]
     image: bool,
     /// Container engine for --image [default: podman, else docker; or `container` in flash.toml].
-    #[arg(long, value_name = "ENGINE", requires = "image")]
+    #[arg(long, value_name = "ENGINE", requires = "image", value_parser = choice::<Kind>())]
     container: Option<Kind>,
     /// Seconds that running work may take when the app is replaced or stopped [default: 10].
     #[arg(long)]

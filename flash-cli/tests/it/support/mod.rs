@@ -161,16 +161,21 @@ pub async fn answers_pings_while<T>(client: &Client, url: &str, disturbance: imp
 pub fn flash(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flash"));
     command.args(arguments).stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
-    for name in ["FLASH_HOST", "FLASH_PORT", "NO_COLOR", "SENTIMENT_DEVICE", "SENTIMENT_MODEL"] {
+    let of_flash = ["FLASH_HOST", "FLASH_PORT", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"];
+    for name in of_flash.iter().chain(&["SENTIMENT_DEVICE", "SENTIMENT_MODEL"]) {
         command.env_remove(name);
     }
-    // What cargo tells a test of its package would make the cargo that `flash` starts build anew what was
-    // built without it, and the next one again.
+    command
+}
+
+/// Cargo with these arguments, for the workspace's target directory. Without what it tells a test of its package:
+/// build scripts that watch that would run again, and much be built anew, here and in the next build without it.
+pub fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments).env("CARGO_TARGET_DIR", root().join("target"));
     for (name, _) in std::env::vars_os() {
-        if name
-            .to_str()
-            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-        {
+        let of_package = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if name.to_str().is_some_and(|name| of_package.iter().any(|own| name.starts_with(own))) {
             command.env_remove(name);
         }
     }

@@ -23,6 +23,7 @@ const QUICK: RetryPolicy = RetryPolicy {
     max_attempts: 6,
     first_pause: Duration::from_millis(10),
     longest_pause: Duration::from_millis(100),
+    max_elapsed: None,
 };
 
 /// A real registry, if one can be started.
