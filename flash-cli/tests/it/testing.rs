@@ -1,7 +1,7 @@
 //! The tests of an app: `flash_sdk::testing::Platform`, which starts the real `flash`.
 use std::path::Path;
 
-use crate::support::{Finished, SOON, cargo, crate_of, is_alive, root, wait_for};
+use crate::support::{Finished, SOON, cargo, crate_of, is_alive, wait_for};
 
 const LIBRARY: &str = r#"
 use flash_sdk::{Result, remote};
