@@ -25,6 +25,7 @@ mod text;
 pub use bert::{Encoder, EncoderOptions, bert, bert_with};
 pub use engine::{Dimensions, Engine, EngineError, Part};
 pub use error::LoadError;
+pub use flash_openai::EmbeddingModel;
 #[cfg(feature = "gguf")]
 pub use gguf::{GgufEngine, GgufSequence, Quantization, gguf, gguf_with};
 pub use language::{LanguageModel, Options};

@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 use super::{
     build, call, catalog,
     command::{Command, Context, Unread},
-    cost, deploy, doctor, key, login, logs, models, run, scale, schedule, secret, service, status, undeploy,
+    cost, deploy, doctor, init, key, login, logs, models, run, scale, schedule, secret, service, status,
+    undeploy,
 };
 use crate::exit::{Code, Failure};
 
@@ -45,6 +46,7 @@ macro_rules! commands {
 }
 
 commands! {
+    Init(init::InitArguments),
     Run(run::RunArguments),
     Build(build::BuildArguments),
     Deploy(deploy::DeployArguments),

@@ -15,6 +15,7 @@ mod cost;
 mod deploy;
 mod doctor;
 mod endpoint_table;
+mod init;
 mod key;
 mod login;
 mod logs;

@@ -1,0 +1,200 @@
+//! Arguments of `flash init`, and the order of its steps.
+use std::{
+    path::{Path, PathBuf},
+    process::{Command as Process, Stdio},
+};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    answers::{Answers, Git, Open},
+    files,
+    render::{self, Profile, Source},
+    template::{MODEL_PROFILE, TEMPLATES},
+    workspace,
+};
+use crate::{
+    commands::{
+        command::{Command, Context},
+        confirm::is_terminal,
+    },
+    exit::{Code, Failure, FailureCode},
+    output::{Format, Output},
+};
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 a file cannot be written, or cargo cannot read the crate; 2 wrong \
+                          usage, no such template, or a file that is there already.";
+
+/// Create a crate from a template.
+///
+/// On a terminal, asks for what the arguments leave open. Overwrites nothing. Inside a workspace, the crate becomes a member.
+#[derive(Args)]
+#[command(
+    after_help = format!("Examples:\n  flash init hello\n  flash init --list\n  \
+                  flash init chat --template chat --gpu --yes\n\n{EXIT_CODES}")
+)]
+pub(crate) struct InitArguments {
+    /// Where to create it; made if it is not there.
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+    /// The template: `--list` lists them [default: hello].
+    #[arg(long, value_name = "NAME")]
+    pub(super) template: Option<String>,
+    /// The name of the package [default: that of the directory].
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Run the template's model on a CPU.
+    #[arg(long, conflicts_with = "gpu")]
+    pub(super) cpu: bool,
+    /// Run the template's model on a GPU.
+    #[arg(long)]
+    pub(super) gpu: bool,
+    /// Leave out the tests.
+    #[arg(long)]
+    pub(super) no_tests: bool,
+    /// Do not create a Git repository.
+    #[arg(long)]
+    pub(super) no_git: bool,
+    /// Ask nothing: use defaults for what the arguments leave open.
+    #[arg(long, short)]
+    yes: bool,
+    /// List the templates.
+    #[arg(long, conflicts_with_all = ["template", "name", "cpu", "gpu", "no_tests", "no_git", "yes"])]
+    list: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Command for InitArguments {
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
+    }
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        let output = context.output();
+        match self.list {
+            true => list(output),
+            false => create(&self, output)?,
+        }
+        Ok(Code::Success)
+    }
+}
+
+fn list(output: &Output) {
+    if output.is_json() {
+        for template in &TEMPLATES {
+            output.object(&json!({ "template": template.name, "description": template.description }));
+        }
+        return;
+    }
+    let row = |name: &str, description: &str| vec![name.to_owned(), description.to_owned()];
+    let rows: Vec<_> = TEMPLATES.iter().map(|template| row(template.name, template.description)).collect();
+    output.table(&["template", "what it is"], &rows);
+}
+
+fn create(arguments: &InitArguments, output: &Output) -> Result<(), Failure> {
+    let directory = absolute(&arguments.directory)?;
+    let open = if arguments.yes || arguments.json || !is_terminal() { Open::ByDefault } else { Open::Ask };
+    let git = if has_git(&directory) { Git::Possible } else { Git::No };
+    let answers = Answers::of(arguments, &directory, open, git)?;
+    let workspace = workspace::above(&directory);
+    let profile = if workspace.is_some() { Profile::InWorkspace } else { Profile::InCrate };
+    let files = render::files(&answers, &Source::find(), profile);
+    files::write(&directory, &files).map_err(|error| match &error {
+        files::WriteError::Exists { .. } => {
+            Failure::of(FailureCode::Unusable, &error).hint("choose another directory: flash init DIR")
+        }
+        files::WriteError::Write { .. } => Failure::of(FailureCode::Failed, &error),
+    })?;
+    let joined = match &workspace {
+        Some(manifest) => workspace::join(manifest, &directory).and_then(|_| workspace::check(&directory)),
+        None => workspace::check(&directory),
+    };
+    joined.map_err(|error| {
+        Failure::of(FailureCode::Failed, &error).hint(format!("the files are in {}", directory.display()))
+    })?;
+    if answers.git {
+        create_repository(&directory, output);
+    }
+    report(&answers, &directory, workspace.as_deref(), arguments, output);
+    Ok(())
+}
+
+fn report(
+    answers: &Answers,
+    directory: &Path,
+    workspace: Option<&Path>,
+    arguments: &InitArguments,
+    output: &Output,
+) {
+    let Answers { template, name, .. } = answers;
+    if output.is_json() {
+        output.object(&json!({
+            "name": name,
+            "template": template.name,
+            "directory": directory,
+            "workspace": workspace,
+            "next": template.next,
+        }));
+        return;
+    }
+    output.status(
+        "Created",
+        &format!("{name} in {} (template {})", arguments.directory.display(), template.name),
+    );
+    if let Some(manifest) = workspace {
+        output.status("Joined", &format!("the workspace of {}", manifest.display()));
+        if template.model.is_some() {
+            output.note(&format!("add this to {}:\n{}", manifest.display(), MODEL_PROFILE.trim()));
+        }
+    }
+    let mut next = Vec::new();
+    if arguments.directory.as_os_str() != "." {
+        next.push(format!("cd {}", arguments.directory.display()));
+    }
+    next.extend(template.next.iter().map(|&command| command.to_owned()));
+    output.status("Next", &next.join(" && "));
+}
+
+/// The directory without `.` and `..`, which exists or can be made.
+fn absolute(directory: &Path) -> Result<PathBuf, Failure> {
+    let failed =
+        |error: std::io::Error| Failure::unusable(format!("cannot use {}: {error}", directory.display()));
+    if directory.exists() && !directory.is_dir() {
+        return Err(Failure::unusable(format!("{} is not a directory", directory.display())));
+    }
+    if let Ok(found) = directory.canonicalize() {
+        return Ok(found);
+    }
+    // Only what is there has a real path: links above the new directory are followed.
+    let path = std::path::absolute(directory).map_err(failed)?;
+    let there = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+    Ok(there.canonicalize().map_err(failed)?.join(rest))
+}
+
+/// Whether Git is there, and the directory is in no repository yet.
+fn has_git(directory: &Path) -> bool {
+    let Some(there) = directory.ancestors().find(|ancestor| ancestor.is_dir()) else { return false };
+    let asked = Process::new("git")
+        .args(["rev-parse", "--is-inside-work-tree"])
+        .current_dir(there)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    asked.is_ok_and(|status| !status.success())
+}
+
+fn create_repository(directory: &Path, output: &Output) {
+    let made =
+        Process::new("git").args(["init", "--quiet"]).current_dir(directory).stdin(Stdio::null()).output();
+    let failed = match made {
+        Ok(done) if done.status.success() => return,
+        Ok(done) => String::from_utf8_lossy(&done.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    output.warning(&format!("could not create a Git repository: {failed}"));
+}
