@@ -19,6 +19,7 @@ mod doctor;
 mod examples;
 mod http;
 mod images;
+mod init;
 mod kept;
 mod lifecycle;
 mod limits;

@@ -1,0 +1,131 @@
+//! Crates that `flash init` makes, as a user gets them: they compile, their tests pass, and they serve.
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Client, Finished, Running, finish, root};
+
+/// A directory for new crates, whose builds share what the workspace has compiled already.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let settings =
+            "[profile.dev]\ndebug = \"line-tables-only\"\n[profile.dev.package.\"*\"]\ndebug = false\n";
+        fs::create_dir(directory.path().join(".cargo")).unwrap();
+        fs::write(directory.path().join(".cargo/config.toml"), settings).unwrap();
+        Self { directory }
+    }
+
+    /// Without links, as `flash` shows it.
+    fn path(&self) -> PathBuf {
+        self.directory.path().canonicalize().unwrap()
+    }
+
+    /// The versions that the workspace has, and no others.
+    fn lock(&self, directory: &str) {
+        fs::copy(root().join("Cargo.lock"), self.path().join(directory).join("Cargo.lock")).unwrap();
+    }
+
+    fn init(&self, arguments: &[&str]) -> Finished {
+        let mut all = vec!["init"];
+        all.extend(arguments);
+        finish(&all, &self.path())
+    }
+
+    fn cargo_test(&self, directory: &str) {
+        let mut command = Command::new("cargo");
+        command
+            .args(["test", "--offline", "--quiet", "--workspace"])
+            .current_dir(self.path().join(directory));
+        for (name, _) in std::env::vars_os() {
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+            {
+                command.env_remove(name);
+            }
+        }
+        let done = Finished::of(command.env("CARGO_TARGET_DIR", root().join("target")).output().unwrap());
+        assert_eq!(done.code, Some(0), "{}\n{}", done.stdout, done.stderr);
+        assert!(done.stdout.contains("test result: ok. 2 passed"), "{}", done.stdout);
+    }
+}
+
+fn succeeded(done: &Finished) -> Value {
+    assert_eq!(done.code, Some(0), "{done:?}");
+    serde_json::from_str(&done.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hello_passes_its_tests_and_serves() {
+    let place = Place::new();
+    let made = succeeded(&place.init(&["init-hello", "--json"]));
+    let directory = place.path().join("init-hello");
+    let told = json!({ "name": "init-hello", "template": "hello", "directory": directory, "workspace": null, "next": ["flash run"] });
+    assert_eq!(made, told);
+    assert!(directory.join(".git").is_dir(), "a repository of its own");
+    place.lock("init-hello");
+    place.cargo_test("init-hello");
+
+    let target = root().join("target");
+    let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap()), ("CARGO_NET_OFFLINE", "true")];
+    let app = Running::start_with(&directory, &[], &environment);
+    let names = json!({ "names": ["Ada", "Bob"] });
+    let answer = Client::new().post(format!("{}/hello", app.url), names).await;
+    assert_eq!((answer.status, answer.json()), (200, json!(["Hello, Ada!", "Hello, Bob!"])));
+}
+
+#[test]
+fn other_templates_become_members_of_a_workspace_and_pass_their_tests() {
+    let place = Place::new();
+    fs::write(place.path().join("Cargo.toml"), "[workspace]\nresolver = \"3\"\n").unwrap();
+    for template in ["api", "jobs", "python"] {
+        let name = format!("init-{template}");
+        let made = succeeded(&place.init(&[&name, "--template", template, "--yes", "--json"]));
+        assert_eq!(made["workspace"].as_str(), place.path().join("Cargo.toml").to_str(), "{made}");
+    }
+    place.lock(".");
+    place.cargo_test(".");
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let place = Place::new();
+    fs::create_dir(place.path().join("app")).unwrap();
+    fs::write(place.path().join("app/flash.toml"), "# mine\n").unwrap();
+    let refused = place.init(&["app", "--no-git"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("already has flash.toml: nothing was written"), "{}", refused.stderr);
+    assert_eq!(listed(&place.path().join("app")), ["flash.toml"]);
+    assert_eq!(fs::read_to_string(place.path().join("app/flash.toml")).unwrap(), "# mine\n");
+}
+
+#[test]
+fn what_is_not_valid_is_refused_before_anything_is_written() {
+    let place = Place::new();
+    for (arguments, reason) in [
+        (&["app", "--template", "helo"][..], "there is no template `helo`"),
+        (&["app", "--name", "fn"], "`fn` is taken"),
+        (&["2048"], "`2048` is not a package name"),
+        (&["app", "--gpu"], "the template `hello` has no model to run on a GPU"),
+    ] {
+        let refused = place.init(arguments);
+        assert!(refused.code == Some(2) && refused.stderr.contains(reason), "{refused:?}");
+        assert_eq!(listed(&place.path()), [".cargo"]);
+    }
+}
+
+fn listed(directory: &Path) -> Vec<String> {
+    let names =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.collect()
+}
