@@ -17,7 +17,10 @@ use crate::exit::{Code, Failure};
     name = "flash",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 success; 1 failed (build, app, port); \
+    after_help = "Start with:\n  flash init hello       create a crate from a template\n  \
+                  cd hello && flash run  serve it on this machine\n  \
+                  flash deploy new prod  make an environment; then: flash deploy send prod\n\n\
+                  Exit codes: 0 success; 1 failed (build, app, port); \
                   2 wrong usage, no crate, an invalid flash.toml, a missing confirmation; flash deploy --plan: changes."
 )]
 struct Arguments {
