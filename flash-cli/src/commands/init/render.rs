@@ -89,6 +89,12 @@ mod tests {
         files.iter().find(|(one, _)| *one == path).unwrap().1.clone()
     }
 
+    /// As in `{{name}}`; braces of Rust's own, as in `{{"text"}}`, are none.
+    fn has_placeholder(text: &str) -> bool {
+        let is_name = |inside: &str| inside.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        text.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).any(|(inside, _)| is_name(inside))
+    }
+
     #[test]
     fn no_placeholder_is_left_and_each_manifest_is_toml() {
         let source = Source::Checkout(PathBuf::from("/home/\"ada\"/flash"));
@@ -98,7 +104,7 @@ mod tests {
                 let files = files(&answers(template.name, compute, true), &source, profile);
                 for (path, text) in &files {
                     assert!(
-                        !text.contains("{{") && text.ends_with('\n'),
+                        !has_placeholder(text) && text.ends_with('\n'),
                         "{}: {path}: {text}",
                         template.name
                     );
