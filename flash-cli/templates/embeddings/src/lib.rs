@@ -38,7 +38,7 @@ impl Embeddings {
     #[route(method = POST, path = "/similarity")]
     pub async fn similarity(&self, first: String, second: String) -> Result<f32> {
         let texts = self.encoder.embed(vec![first, second]).await?;
-        let [first, second] = texts.as_slice() else { return Err(Error::new("the encoder lost a text")) };
+        let [first, second] = texts.as_slice() else { return Err(Error::handler("the encoder lost a text")) };
         Ok(dot(&first.vector, &second.vector))
     }
 

@@ -11,7 +11,7 @@ async fn everyone_is_greeted_in_order() -> Result<()> {
 
 #[flash_sdk::test]
 async fn an_error_of_the_greeter_reaches_the_caller() {
-    let greeter = fake(greet, |name: String| async move { Err(Error::new(format!("who is {name}?"))) });
+    let greeter = fake(greet, |name: String| async move { Err(Error::handler(format!("who is {name}?"))) });
     let error = hello(vec!["Ada".to_owned()]).await.unwrap_err();
     assert_eq!(error.message(), "who is Ada?");
     assert_eq!(greeter.calls(), 1);

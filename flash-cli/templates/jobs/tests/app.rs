@@ -20,7 +20,7 @@ async fn the_report_is_the_sum() -> Result<()> {
 
 #[flash_sdk::test]
 async fn no_price_is_no_report() {
-    fake(price, |_| async { Err::<u32, _>(Error::new("gone")) });
+    fake(price, |_| async { Err::<u32, _>(Error::handler("gone")) });
     assert_eq!(report().await.unwrap_err().message(), "gone");
 }
 

@@ -24,7 +24,7 @@ pub async fn search(question: String, text: String) -> Result<Vec<Hit>> {
     let mut texts = sentences.clone();
     texts.push(question);
     let mut vectors = Embedder::embed(texts).await?;
-    let question = vectors.pop().ok_or_else(|| Error::new("the embedder returned no vectors"))?;
+    let question = vectors.pop().ok_or_else(|| Error::handler("the embedder returned no vectors"))?;
     Ok(best(sentences, &vectors, &question))
 }
 

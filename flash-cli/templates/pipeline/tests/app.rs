@@ -18,7 +18,7 @@ async fn the_sentence_nearest_to_the_question_comes_first() -> Result<()> {
 
 #[flash_sdk::test]
 async fn a_text_without_sentences_costs_no_gpu() {
-    let embedder = fake(Embedder::embed, |_| async { Err::<Vec<Vec<f32>>, _>(Error::new("not asked")) });
+    let embedder = fake(Embedder::embed, |_| async { Err::<Vec<Vec<f32>>, _>(Error::handler("not asked")) });
     let error = search("Why?".to_owned(), "  ".to_owned()).await.unwrap_err();
     assert_eq!((error.message(), embedder.calls()), ("the text has no sentences", 0));
 }
