@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 
 /// The status and the body of the answer.
 async fn answer(request: Request<Body>) -> (StatusCode, String) {
-    let response = web::local().oneshot(request).await.unwrap();
+    let response = web().oneshot(request).await.unwrap();
     let status = response.status();
     let body = to_bytes(response.into_body(), 1_000_000).await.unwrap();
     (status, String::from_utf8(body.to_vec()).unwrap())
