@@ -477,6 +477,9 @@ pub struct FunctionSettings {
     /// An input that its author chose, for people who try it: of a job, or the body of a route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example: Option<Value>,
+    /// How many events a streaming route keeps for a client that reconnects; `None` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u32>,
 }
 
 impl FunctionSettings {

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flash_protocol::{
     GpuPool, Lifetime,
-    manifest::{ComputeEntry, EndpointKind, WorkerType},
+    manifest::{ComputeEntry, EndpointKind, FunctionEntry, WorkerType},
 };
 use flash_target::{Finding, Preflight, ReleaseSpec};
 
@@ -76,6 +76,7 @@ pub(crate) fn findings(
     }
     found.quota(wanted, account);
     found.schedules(spec);
+    found.replays(spec);
     found.0
 }
 
@@ -122,6 +123,26 @@ impl Found {
             self.warning(
                 format!("Runpod runs no schedules, so nothing starts {}", scheduled.join(", ")),
                 "start it from a cron job of your own: flash call".to_owned(),
+            );
+        }
+    }
+
+    /// A client that reconnects may come to another worker than the one that keeps its events.
+    fn replays(&mut self, spec: &ReleaseSpec) {
+        let several = |name: &str| {
+            spec.manifest.workers.iter().any(|worker| worker.name == name && worker.workers_max > 1)
+        };
+        let keeping =
+            |function: &&FunctionEntry| function.settings.replay.is_some() && several(&function.worker);
+        let keeping: Vec<String> =
+            spec.manifest.functions.iter().filter(keeping).map(FunctionEntry::call_name).collect();
+        if !keeping.is_empty() {
+            self.warning(
+                format!(
+                    "Runpod's load balancer chooses the worker, so `replay` of {} finds its events only by chance",
+                    keeping.join(", ")
+                ),
+                "set the maximum of `workers` to 1, or let clients start anew".to_owned(),
             );
         }
     }
@@ -505,6 +526,26 @@ mod tests {
         let about = |part: &str| warnings.iter().find(|one| one.message.contains(part));
         assert!(about("no buffer of idle workers").unwrap().fix.contains("workers = 2..=3"), "{warnings:?}");
         assert!(about("deletes a job 86400 s after").unwrap().fix.contains("policy.ttl"), "{warnings:?}");
+    }
+
+    #[test]
+    fn events_that_another_worker_may_keep_are_told() {
+        let mut spec = spec();
+        let told = |spec: &ReleaseSpec| {
+            let warnings = all(spec, &Account::default()).warnings.into_iter();
+            warnings.filter(|one| one.message.contains("`replay`")).map(|one| one.message).collect::<Vec<_>>()
+        };
+        let worker = spec.manifest.workers[0].name.clone();
+        let function: FunctionEntry = serde_json::from_value(serde_json::json!({
+            "name": "report", "module": "main", "worker": worker, "file": "src/main.rs", "line": 1, "arguments": [],
+            "output": {}, "streams": true, "settings": { "replay": 16 },
+        }))
+        .unwrap();
+        spec.manifest.functions.push(function);
+        spec.manifest.workers[0].workers_max = 2;
+        assert!(told(&spec).concat().contains("`replay` of report"), "{:?}", told(&spec));
+        spec.manifest.workers[0].workers_max = 1;
+        assert_eq!(told(&spec), Vec::<String>::new());
     }
 
     #[test]

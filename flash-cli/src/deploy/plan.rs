@@ -454,7 +454,7 @@ fn changed(before: Fields, after: Fields) -> Vec<FieldChange> {
 /// Every setting of one function as text.
 fn function_fields(settings: &FunctionSettings) -> Fields {
     // An example changes nothing for callers.
-    let FunctionSettings { retries, schedule, batch, example: _ } = settings;
+    let FunctionSettings { retries, schedule, batch, example: _, replay } = settings;
     let retries = retries.map_or_else(
         || "none".to_owned(),
         |retries| {
@@ -479,7 +479,8 @@ fn function_fields(settings: &FunctionSettings) -> Fields {
             format!("up to {max}{budget}{padded}, gathered for {wait_ms} ms{weighed}")
         },
     );
-    vec![("retries", retries), ("schedule", schedule), ("batch", batch)]
+    let replay = replay.map_or_else(|| "none".to_owned(), |events| format!("{events} events"));
+    vec![("retries", retries), ("schedule", schedule), ("batch", batch), ("replay", replay)]
 }
 
 /// Sizes that only some worker types set, as text.

@@ -57,8 +57,14 @@ impl FunctionSettings {
 
     /// As the manifest has them. An example that is not JSON is left out: see `Registry::check_examples`.
     pub(crate) fn entry(&self) -> manifest::FunctionSettings {
-        let Self { retries, schedule, batch, example, replay: _ } = *self;
+        let Self { retries, schedule, batch, example, replay } = *self;
         let example = example.and_then(|json| serde_json::from_str(json).ok());
-        manifest::FunctionSettings { retries, schedule: schedule.map(Schedule::entry), batch, example }
+        manifest::FunctionSettings {
+            retries,
+            schedule: schedule.map(Schedule::entry),
+            batch,
+            example,
+            replay,
+        }
     }
 }

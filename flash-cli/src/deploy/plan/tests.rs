@@ -104,11 +104,12 @@ fn a_worker_type_changes_field_by_field() {
 }
 
 #[test]
-fn a_buffer_a_task_and_retries_are_shown_and_break_nobody() {
+fn a_buffer_a_task_retries_and_kept_events_are_shown_and_break_nobody() {
     let lines = changed(|next| {
         let worker = &mut next.manifest.workers[0];
         (worker.buffer, worker.lifetime) = (2, Lifetime::OneJob);
         next.manifest.functions[0].settings.retries = Some(Retries::new(3).backoff(2, 30));
+        next.manifest.functions[1].settings.replay = Some(16);
     });
     assert_eq!(
         lines,
@@ -118,6 +119,8 @@ fn a_buffer_a_task_and_retries_are_shown_and_break_nobody() {
             "  task: - -> yes",
             "~ function clean",
             "  retries: none -> 3, after 2 to 30 s",
+            "~ route POST /ask",
+            "  replay: none -> 16 events",
         ]
     );
 }
