@@ -60,9 +60,17 @@ pub(crate) struct Config {
     pub(crate) data_centers: Vec<Ident>,
     pub(crate) disk_gib: Option<u32>,
     pub(crate) shm_mib: Option<u32>,
+    /// On each GPU. The const builder checks it against the GPUs.
+    pub(crate) vram_gib: Option<Memory>,
     pub(crate) max_body_mib: Option<u32>,
     pub(crate) request_timeout: Option<u32>,
     pub(crate) model: Option<Model>,
+}
+
+/// An amount of memory of a GPU, and where it is written.
+pub(crate) struct Memory {
+    pub(crate) gib: u32,
+    pub(crate) span: Span,
 }
 
 /// The model that workers load. Its parts are checked by the const builder.
@@ -79,9 +87,8 @@ pub(crate) enum Compute {
         types: Vec<Ident>,
         count: Option<u32>,
     },
-    /// Any GPU with that much memory.
-    GpuMemory {
-        gib: u32,
+    /// Any GPU with the memory that workers need.
+    AnyGpu {
         count: Option<u32>,
     },
 }
@@ -221,6 +228,10 @@ impl Written {
         let max_body_mib = number(Key::MaxBodyMib, 1..=10 * 1024);
         let request_timeout = number(Key::RequestTimeout, 1..=7 * 24 * 3600);
         let model = self.model(errors);
+        let memory = self.get(Key::VramGib);
+        let vram_gib = memory.and_then(|entry| {
+            Some(Memory { gib: entry.number(1..=u32::MAX, errors)?, span: entry.value.span() })
+        });
         let scaler = self.scaler(errors);
         let buffer = number(Key::Buffer, 1..=1000);
         let is_task = self.is_task(workers.flatten(), errors);
@@ -239,6 +250,7 @@ impl Written {
             data_centers: data_centers.flatten().unwrap_or_default(),
             disk_gib: disk_gib.flatten(),
             shm_mib: shm_mib.flatten(),
+            vram_gib,
             max_body_mib: max_body_mib.flatten(),
             request_timeout: request_timeout.flatten(),
             model,
@@ -281,17 +293,9 @@ impl Written {
             }
             entry.number(1..=8, errors)
         });
-        let memory = self.get(Key::VramGib).map(|entry| {
-            if pools.is_some() || types.is_some() {
-                errors.on(&entry.name, "`vram_gib` selects the GPUs: remove `gpu` and `gpu_types`");
-            }
-            entry.number(1..=u32::MAX, errors)
-        });
-        if let (Some(gib), None) = (memory, &cpus) {
-            return Some(Compute::GpuMemory { gib: gib?, count: count.flatten() });
-        }
         match cpus {
             Some(instances) => Some(Compute::Cpu(instances?)),
+            None if pools.is_none() && types.is_none() => Some(Compute::AnyGpu { count: count.flatten() }),
             None => Some(Compute::Gpu {
                 pools: pools.flatten().unwrap_or_default(),
                 types: types.flatten().unwrap_or_default(),

@@ -487,17 +487,19 @@ fn declared(config: &Config) -> TokenStream {
     let Config { name, workers, idle_timeout, execution_timeout, max_concurrency, data_centers, .. } = config;
     let compute = match &config.compute {
         Compute::Cpu(instances) => quote! { .cpus(&[#(::flash_sdk::CpuInstance::#instances),*]) },
-        Compute::Gpu { pools, types, count } => {
-            let count = count.iter();
-            quote! {
-                .gpus(&[#(::flash_sdk::GpuPool::#pools),*], &[#(::flash_sdk::GpuType::#types),*])
-                #(.gpu_count(#count))*
-            }
+        Compute::Gpu { pools, types, .. } => {
+            quote! { .gpus(&[#(::flash_sdk::GpuPool::#pools),*], &[#(::flash_sdk::GpuType::#types),*]) }
         }
-        Compute::GpuMemory { gib, count } => {
-            let count = count.iter();
-            quote! { .vram_gib(#gib) #(.gpu_count(#count))* }
-        }
+        // `vram_gib` chooses the pools.
+        Compute::AnyGpu { .. } => TokenStream::new(),
+    };
+    let memory = config.vram_gib.iter().map(|memory| {
+        let gib = memory.gib;
+        quote_spanned! {memory.span=> .vram_gib(#gib) }
+    });
+    let count = match &config.compute {
+        Compute::Gpu { count, .. } | Compute::AnyGpu { count } => count.iter(),
+        Compute::Cpu(_) => None.iter(),
     };
     let task = config.is_task.then(|| quote! { .task() });
     let buffer = config.buffer.iter();
@@ -523,6 +525,8 @@ fn declared(config: &Config) -> TokenStream {
     quote! {
         ::flash_sdk::ResourceConfig::new(#name)
             #compute
+            #(#memory)*
+            #(.gpu_count(#count))*
             #task
             #(#workers)*
             #(.idle_timeout(#idle_timeout))*

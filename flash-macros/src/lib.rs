@@ -50,7 +50,7 @@ use proc_macro::TokenStream;
 /// | `cpu` | a variant of `CpuInstance`, or a list in order of preference | | not with a GPU |
 /// | `gpu` | a variant of `GpuPool`, or a list in order of preference | | not with a CPU |
 /// | `gpu_types` | a variant of `GpuType`, or a list, with `gpu` or instead of it | none | not with a CPU |
-/// | `vram_gib` | minimum GB of GPU memory, instead of `gpu` and `gpu_types`: selects every pool with that much, cheapest first | none | at most 180 |
+/// | `vram_gib` | GB of memory that a worker needs on each GPU; workers share a GPU of this machine while their memory fits. Without `gpu` and `gpu_types`, it selects every pool with that much, cheapest first | estimated from `model`, else unknown | 1 to the memory of the GPUs, at most 180 |
 /// | `gpu_count` | GPUs per worker | 1 | 1 to 8, only with a GPU |
 /// | `workers` | `min..=max`, or `max` alone for `0..=max` | `0..=3` | `min` ≤ `max`, 1 ≤ `max` ≤ 1000 |
 /// | `idle_timeout` | seconds without work before a worker above the minimum stops | 5 | 1 to 3600 |

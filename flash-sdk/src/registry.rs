@@ -119,6 +119,7 @@ impl Registry {
             data_centers: config.data_centers.to_vec(),
             disk_gib: config.disk_gib,
             shm_mib: config.shm_mib,
+            vram_gib: config.vram_gib,
             http: self.router_of(worker).map(|router| router.entry(config.model)),
             max_body_mib: config.max_body_mib,
             request_timeout_seconds: config.request_timeout,

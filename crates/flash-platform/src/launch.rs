@@ -136,6 +136,14 @@ impl Launch {
         }
     }
 
+    /// Bytes of the files of a worker type's model that decide how much memory of a GPU it needs; `None` where that is
+    /// not known.
+    pub(crate) async fn model_size(&self, worker_type: &WorkerType) -> Option<u64> {
+        let is_asked_for = worker_type.vram_gib.is_none() && worker_type.compute.vram_gb().is_some();
+        let directory = self.models.get(&worker_type.name).filter(|_| is_asked_for)?.clone();
+        tokio::task::spawn_blocking(move || size_of_files(&directory)).await.ok().flatten()
+    }
+
     fn app_environment(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> Vec<(String, String)> {
         let own = [
             (variables::ROLE, "worker".to_owned()),
@@ -217,6 +225,16 @@ impl Launch {
             (variables::RUNPOD_ENDPOINT_ID, worker_type.name.clone()),
         ]
     }
+}
+
+/// Bytes of all files below a directory, where links count as what they lead to; `None` if there are none.
+fn size_of_files(directory: &Path) -> Option<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory).ok()?.flatten() {
+        let Ok(metadata) = std::fs::metadata(entry.path()) else { continue };
+        bytes += if metadata.is_dir() { size_of_files(&entry.path()).unwrap_or(0) } else { metadata.len() };
+    }
+    (bytes > 0).then_some(bytes)
 }
 
 /// A container does not inherit environment variables, so those that a process would inherit are passed too.

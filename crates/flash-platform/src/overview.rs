@@ -7,6 +7,7 @@ use super::{
     pool::{Counts, Pool, WorkerLimits},
     release::Release,
     schedule::{ScheduleError, ScheduleOverview},
+    supervisor::GpuOverview,
     tally::{BatchSums, Problem},
 };
 
@@ -23,6 +24,8 @@ pub struct Overview {
     pub set_aside: usize,
     /// `None` where it does not run.
     pub job_memory: Option<JobMemory>,
+    /// The GPUs of the machine, once a worker needed one, where they were asked for.
+    pub gpus: Vec<GpuOverview>,
 }
 
 /// The memory used by the jobs of a platform, including those of replaced releases.
@@ -48,6 +51,8 @@ pub struct TypeOverview {
     pub workers_max: u32,
     /// Its workers by state.
     pub counts: Counts,
+    /// Why one of its starting workers has no GPU yet, with the figures.
+    pub waits_for_gpu: Option<String>,
     /// Jobs or requests that wait.
     pub waiting: u64,
     /// Jobs or requests that workers have now.
@@ -80,7 +85,14 @@ impl Platform {
             draining,
             job_memory: Some(job_memory),
             set_aside: self.shared.set_aside,
+            gpus: Vec::new(),
         }
+    }
+
+    /// Its current activity, and that of the GPUs. It asks their driver, which takes part of a second.
+    pub async fn overview_with_gpus(&self) -> Overview {
+        let gpus = self.shared.context.isolation.gpu_overview().await;
+        Overview { gpus, ..self.overview() }
     }
 
     /// Sets the limits of a worker type's workers in the live release, beside its own; `None` ends that. The next
@@ -125,6 +137,7 @@ fn type_overview(pool: &Pool) -> TypeOverview {
         workers_min,
         workers_max,
         counts: pool.counts(),
+        waits_for_gpu: pool.wait_for_gpu(),
         waiting: (load.waiting + load.low_priority + load.delayed) as u64,
         running: load.running as u64,
         completed,

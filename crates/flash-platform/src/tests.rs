@@ -8,7 +8,7 @@ use std::{
 };
 
 use flash_protocol::{
-    CommandWorker,
+    CommandWorker, GpuPool,
     catalogue::PriceList,
     manifest::{App, ComputeEntry, EndpointKind, Manifest, WorkerType},
     wire::envelope::Envelope,
@@ -93,6 +93,7 @@ fn worker_type(name: &str, workers_max: u32) -> WorkerType {
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,
+        vram_gib: None,
         http: None,
         max_body_mib: None,
         request_timeout_seconds: None,
@@ -249,6 +250,49 @@ async fn after_an_undeploy_nothing_is_deployed_and_accepted_jobs_are_done_and_fo
     let (status, body) = bench.get(&format!("/v2/gpu/status/{job}"), Some("key")).await;
     assert!(status == 200 && body.contains("COMPLETED"), "{body}");
     within("stop", bench.platform.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_whose_worker_waits_for_gpu_memory_goes_live_and_the_worker_starts_later() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    let isolation = bench.platform.shared.context.isolation.clone();
+    isolation.has_gpus(vec![Gpu::of_test("GPU-a", Some(24_576))]);
+    let mut new = of_script(2, "echo began on $CUDA_VISIBLE_DEVICES; exec sleep 600");
+    let own = &mut new.commands[0].worker_type;
+    own.compute = ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count: 1 };
+    own.vram_gib = Some(16);
+    // What it replaces.
+    let old = isolation.gpus_for(own, None, |reason| panic!("{reason}")).await.unwrap();
+    within("the release goes live", bench.platform.deploy(new, |_| ())).await.unwrap();
+    let reason = "needs 16 GiB (`vram_gib`) of GPU memory: NVIDIA L4 (GPU-a) has 8.0 GiB of 24.0 GiB free, 1 worker has \
+                  16.0 GiB";
+    let overview = bench.platform.overview_with_gpus().await;
+    let waits: Vec<_> = overview.workers.iter().filter_map(|own| own.waits_for_gpu.as_deref()).collect();
+    assert_eq!((waits, overview.live), (vec![reason], Some(2)));
+    assert!(bench.lines.lock().iter().any(|line| line == &format!("waits for a GPU: {reason}")));
+    assert!(!bench.lines.lock().iter().any(|line| line.starts_with("began")));
+    drop(old);
+    until("the worker starts", || bench.lines.lock().iter().any(|line| line == "began on GPU-a")).await;
+    let gpu = &bench.platform.overview_with_gpus().await.gpus[0];
+    assert_eq!((gpu.given_mib, gpu.workers), (16_384, 1));
+    within("stop", bench.platform.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_waits_for_gpu_memory_ends_with_its_platform() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    let isolation = bench.platform.shared.context.isolation.clone();
+    isolation.has_gpus(vec![Gpu::of_test("GPU-a", Some(24_576))]);
+    let mut new = of_script(2, "echo began; exec sleep 600");
+    let own = &mut new.commands[0].worker_type;
+    own.compute = ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count: 1 };
+    own.vram_gib = Some(16);
+    let _taken = isolation.gpus_for(own, None, |reason| panic!("{reason}")).await.unwrap();
+    within("the release goes live", bench.platform.deploy(new, |_| ())).await.unwrap();
+    within("stop", bench.platform.stop()).await;
+    assert!(!bench.lines.lock().iter().any(|line| line == "began"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -173,6 +173,17 @@ impl ComputeEntry {
         }
     }
 
+    /// GB of memory that each of its GPUs has at least; `None` for a CPU.
+    pub fn vram_gb(&self) -> Option<u32> {
+        match self {
+            Self::Cpu { .. } => None,
+            Self::Gpu { pools, types, .. } => {
+                let of_pools = pools.iter().map(|pool| pool.vram_gb());
+                of_pools.chain(types.iter().map(|gpu| gpu.vram_gb())).min()
+            }
+        }
+    }
+
     /// For people: `CPU cpu3g-2-8` or `GPU ADA_24`.
     pub fn label(&self) -> String {
         match self {
@@ -252,6 +263,9 @@ pub struct WorkerType {
     /// MiB of shared memory in a worker's container; the engine's default if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shm_mib: Option<u32>,
+    /// GB of memory that a worker needs on each of its GPUs; not known if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vram_gib: Option<u32>,
     /// The router that answers for this worker type, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpEntry>,

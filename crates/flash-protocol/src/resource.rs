@@ -81,6 +81,7 @@ impl Lifetime {
 /// | concurrency of a worker | 1 for jobs, 64 for routes | 1 to 10,000 |
 /// | disk | 20 GB with a GPU, 10 GB per vCPU without | 1 GB to 10 TB |
 /// | shared memory | the container engine's: 64 MiB | 1 MiB to 1 TiB |
+/// | memory on each GPU | not known | 1 GB to the memory of the GPUs |
 /// | scaler | queue delay of 4 s for jobs, 4 requests per worker for routes | |
 /// | buffer | 0 | at most 1000 |
 /// | body of a request and of an answer | 30 MB | 1 to 10,240 MiB; only for routes and routers |
@@ -117,6 +118,8 @@ pub struct ResourceConfig {
     pub disk_gib: Option<u32>,
     /// MiB of `/dev/shm` in a worker's container; `None` for the engine's default.
     pub shm_mib: Option<u32>,
+    /// GB of memory that a worker needs on each of its GPUs.
+    pub vram_gib: Option<u32>,
     /// Maximum size of a body in MiB, in each direction; `None` for 30 MB.
     pub max_body_mib: Option<u32>,
     /// Maximum seconds of a request, or between two bytes of a stream; `None` for 330.
@@ -144,6 +147,8 @@ impl ResourceConfig {
     pub const MAX_DISK: u32 = 10_000;
     /// The largest shared memory of a worker in MiB: 1 TiB.
     pub const MAX_SHM: u32 = 1 << 20;
+    /// The most memory of a GPU in GB.
+    pub const MAX_VRAM: u32 = 180;
     /// The largest limit for a body, in MiB: 10 GiB.
     pub const MAX_BODY_MIB: u32 = 10 * 1024;
     /// The longest time of a request in seconds: 7 days.
@@ -179,6 +184,7 @@ impl ResourceConfig {
             data_centers: &[],
             disk_gib: None,
             shm_mib: None,
+            vram_gib: None,
             max_body_mib: None,
             request_timeout: None,
             model: None,
@@ -241,20 +247,46 @@ impl ResourceConfig {
         assert!(!pools.is_empty() || !types.is_empty(), "name at least one GPU pool or GPU type");
         assert!(!matches!(self.compute, Some(Compute::Cpu(_))), "a worker type is CPU or GPU, not both");
         self.compute = Some(Compute::Gpu { pools, types, count: 1 });
-        self
+        self.gpus_have_memory()
     }
 
-    /// Runs on a GPU of any pool with at least this many GB of memory, cheapest first.
+    /// GB of memory that a worker needs on each of its GPUs. On this machine, workers share a GPU as long as their
+    /// memory fits. If no GPU is set, it runs on any pool with that much memory, cheapest first.
     ///
     /// # Panics
-    /// In const evaluation, if no pool has that much memory or a CPU instance is already set.
-    pub const fn vram_gib(self, gib: u32) -> Self {
+    /// In const evaluation, if a GPU that is set has less memory, no pool has that much, or a CPU instance is set.
+    pub const fn vram_gib(mut self, gib: u32) -> Self {
+        assert!(gib >= 1, "a worker with a GPU needs at least 1 GB of its memory");
         let pools = GpuPool::with_memory(gib);
         assert!(
             !pools.is_empty(),
             "no GPU has that much memory: the largest pool, BLACKWELL_180, has 180 GB"
         );
-        self.gpus(pools, &[])
+        self.vram_gib = Some(gib);
+        match self.compute {
+            None => self.gpus(pools, &[]),
+            Some(Compute::Gpu { .. }) => self.gpus_have_memory(),
+            Some(Compute::Cpu(_)) => panic!("`vram_gib` is memory of a GPU, but this is a CPU worker type"),
+        }
+    }
+
+    /// Each GPU that a worker may get has the memory that it needs.
+    const fn gpus_have_memory(self) -> Self {
+        const TOO_SMALL: &str = "a GPU that is named has less memory than `vram_gib` says: `flash catalog` lists \
+                                 how much each has";
+        if let (Some(gib), Some(Compute::Gpu { pools, types, .. })) = (self.vram_gib, self.compute) {
+            let mut at = 0;
+            while at < pools.len() {
+                assert!(pools[at].vram_gb() >= gib, "{}", TOO_SMALL);
+                at += 1;
+            }
+            let mut at = 0;
+            while at < types.len() {
+                assert!(types[at].vram_gb() >= gib, "{}", TOO_SMALL);
+                at += 1;
+            }
+        }
+        self
     }
 
     /// GPUs per worker, 1 to 8.
@@ -488,6 +520,20 @@ mod tests {
     #[should_panic(expected = "the largest pool, BLACKWELL_180, has 180 GB")]
     fn more_memory_than_any_gpu_has_is_refused() {
         let _ = ResourceConfig::new("w").vram_gib(181);
+    }
+
+    #[test]
+    fn a_part_of_a_named_gpu_can_be_asked_for() {
+        const SMALL: ResourceConfig = ResourceConfig::new("w").gpu(GpuPool::Ada24).vram_gib(8);
+        assert_eq!(SMALL.vram_gib, Some(8));
+        let pools: &[GpuPool] = &[GpuPool::Ada24];
+        assert_eq!(SMALL.compute, Some(Compute::Gpu { pools, types: &[], count: 1 }));
+    }
+
+    #[test]
+    #[should_panic(expected = "has less memory than `vram_gib` says")]
+    fn more_memory_than_a_named_gpu_has_is_refused_in_either_order() {
+        let _ = ResourceConfig::new("w").vram_gib(25).gpus(&[GpuPool::Ampere80], &[GpuType::L4]);
     }
 
     #[test]

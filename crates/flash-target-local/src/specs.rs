@@ -26,6 +26,7 @@ pub(super) fn worker(name: &str, workers_max: u32, script: &str) -> CommandSpec 
             data_centers: Vec::new(),
             disk_gib: None,
             shm_mib: None,
+            vram_gib: None,
             http: None,
             max_body_mib: None,
             request_timeout_seconds: None,

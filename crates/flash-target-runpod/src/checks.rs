@@ -67,6 +67,7 @@ pub(crate) fn findings(
         found.limits(worker);
         found.disk(worker);
         found.shared_memory(worker);
+        found.gpu_memory(worker);
         found.scaling(worker);
         found.places(spec, worker, account);
     }
@@ -237,6 +238,20 @@ impl Found {
             format!("`{}` asks for {mib} MiB of shared memory, which Runpod has no setting for", worker.name),
             "expect Runpod's default there; `shm_mib` is for containers on this machine".to_owned(),
         );
+    }
+
+    /// Workers there do not share a GPU, so one that needs half of it or less pays for the rest.
+    fn gpu_memory(&mut self, worker: &WorkerType) {
+        let (Some(needs), Some(has)) = (worker.vram_gib, worker.compute.vram_gb()) else { return };
+        if needs.saturating_mul(2) <= has {
+            self.warning(
+                format!(
+                    "`{}` needs {needs} GB of GPU memory, but on Runpod each worker has a whole GPU, of {has} GB or more",
+                    worker.name
+                ),
+                "raise `max_concurrency` if one worker can do more at once, or name a smaller GPU".to_owned(),
+            );
+        }
     }
 
     /// What the platform's own scaler and queue cannot do.
@@ -568,6 +583,22 @@ mod tests {
             told.len() == 2 && told[0].contains("to 331 s") && told[1].contains("takes 30 MB"),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn a_worker_that_needs_half_a_gpu_is_told_that_it_gets_a_whole_one() {
+        let mut spec = spec();
+        let mut told = |vram_gib| {
+            let worker =
+                spec.manifest.workers.iter_mut().find(|worker| worker.name == "inference_worker").unwrap();
+            worker.vram_gib = vram_gib;
+            let found = all(&spec, &offers()).warnings;
+            found.into_iter().find(|one| one.message.contains("a whole GPU")).map(|one| one.message)
+        };
+        let expected = "`inference_worker` needs 8 GB of GPU memory, but on Runpod each worker has a whole GPU, of 24 GB or \
+                        more";
+        assert_eq!(told(Some(8)).as_deref(), Some(expected));
+        assert_eq!((told(Some(13)), told(None)), (None, None));
     }
 
     #[test]

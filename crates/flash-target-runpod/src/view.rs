@@ -111,6 +111,7 @@ pub(super) async fn status(rest: &Rest, id: &EnvironmentId) -> Result<Status, Ta
         damaged: Vec::new(),
         cost,
         job_memory: None,
+        gpus: Vec::new(),
     })
 }
 
@@ -148,6 +149,7 @@ async fn worker_status(
     last_errors.truncate(5);
     let entry = manifest.and_then(|manifest| manifest.worker(worker));
     Ok(WorkerStatus {
+        waits_for_gpu: None,
         name: worker.to_owned(),
         kind: kind(endpoint),
         compute: entry.map_or_else(|| hardware(endpoint), |entry| entry.compute.label()),

@@ -37,7 +37,9 @@ pub use release::{
 };
 pub use scale::{ManualScale, ScaleChange};
 pub use schedule::{ScheduledFunction, ScheduledRun};
-pub use status::{FunctionBatches, JobMemory, LastError, Serving, Status, WorkerCounts, WorkerStatus};
+pub use status::{
+    FunctionBatches, GpuStatus, JobMemory, LastError, Serving, Status, WorkerCounts, WorkerStatus,
+};
 
 /// Called for each step of a running change.
 pub type OnStep<'a> = &'a mut (dyn FnMut(Step) + Send);

@@ -25,6 +25,28 @@ pub struct Status {
     /// The memory held by jobs; `None` if the target does not report it.
     #[serde(default)]
     pub job_memory: Option<JobMemory>,
+    /// The GPUs of the machine, once a worker needed one; empty where there are none, or the target does not report them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuStatus>,
+}
+
+/// A GPU of this machine, which workers of all environments share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuStatus {
+    /// As in `CUDA_VISIBLE_DEVICES`.
+    pub id: String,
+    /// Such as `NVIDIA L4`.
+    pub name: String,
+    /// MiB of memory; `None` where the driver does not say.
+    pub memory_mib: Option<u64>,
+    /// MiB in use, by whatever program.
+    pub used_mib: Option<u64>,
+    /// MiB that workers were given, by `vram_gib` or their models.
+    pub given_mib: u64,
+    /// How much of the last moments it was busy, in percent.
+    pub busy_percent: Option<u64>,
+    /// Workers that have it.
+    pub workers: u32,
 }
 
 /// The memory held by an environment's jobs: inputs, kept results, chunks not fetched yet.
@@ -71,6 +93,9 @@ pub struct WorkerStatus {
     pub workers_max: u32,
     /// Its workers now, by state.
     pub workers: WorkerCounts,
+    /// Why one of its starting workers has no GPU yet, with the figures; `None` if none waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for_gpu: Option<String>,
     /// Waiting jobs or requests.
     pub waiting: u64,
     /// Jobs or requests that workers have now.

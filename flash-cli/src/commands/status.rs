@@ -3,7 +3,7 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use clap::Args;
 use flash_protocol::catalogue::NanoDollars;
-use flash_target::{FunctionBatches, JobMemory, Serving, Status, WorkerCounts, WorkerStatus};
+use flash_target::{FunctionBatches, GpuStatus, JobMemory, Serving, Status, WorkerCounts, WorkerStatus};
 
 use super::{
     command::{Command, Context},
@@ -131,6 +131,15 @@ fn show(status: &Status, output: &Output) {
         output.line("");
         output.line(&memory_line(memory));
     }
+    if !status.gpus.is_empty() {
+        output.line("");
+        status.gpus.iter().for_each(|gpu| output.line(&gpu_line(gpu)));
+    }
+    for worker in &status.workers {
+        if let Some(reason) = &worker.waits_for_gpu {
+            output.line(&format!("{} waits for a GPU: {reason}", worker.name));
+        }
+    }
     for worker in status.workers.iter().filter(|worker| !worker.last_errors.is_empty()) {
         output.line("");
         output.line(&format!("last errors of {}", worker.name));
@@ -179,6 +188,22 @@ fn memory_line(memory: &JobMemory) -> String {
     format!("memory of jobs: {} of {} MB{full}", held_bytes.div_ceil(1_000_000), limit_bytes / 1_000_000)
 }
 
+/// `NVIDIA L4 (GPU-aa): 9.0 of 22.5 GiB in use, 16.0 GiB given to 2 workers, 35 % busy`
+fn gpu_line(gpu: &GpuStatus) -> String {
+    let gib = |mib: Option<u64>| mib.map_or("?".to_owned(), |mib| format!("{:.1}", mib as f64 / 1024.0));
+    let workers = if gpu.workers == 1 { "worker" } else { "workers" };
+    let busy = gpu.busy_percent.map_or_else(String::new, |percent| format!(", {percent} % busy"));
+    format!(
+        "{} ({}): {} of {} GiB in use, {} GiB given to {} {workers}{busy}",
+        gpu.name,
+        gpu.id,
+        gib(gpu.used_mib),
+        gib(gpu.memory_mib),
+        gib(Some(gpu.given_mib)),
+        gpu.workers
+    )
+}
+
 /// `2 busy, 1 idle`: states without workers are left out.
 fn counts(counts: &WorkerCounts) -> String {
     let WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds } = *counts;
@@ -210,6 +235,32 @@ mod tests {
         let memory = |held_bytes| memory_line(&JobMemory { held_bytes, limit_bytes: 2_147_483_648 });
         assert_eq!(memory(1), "memory of jobs: 1 of 2147 MB");
         assert!(memory(2_147_483_648).ends_with("2147 MB: full, new jobs are rejected with 429"));
+    }
+
+    #[test]
+    fn a_gpu_is_told_with_what_is_used_and_given() {
+        let gpu = GpuStatus {
+            id: "GPU-aa".to_owned(),
+            name: "NVIDIA L4".to_owned(),
+            memory_mib: Some(23_034),
+            used_mib: Some(9_216),
+            given_mib: 16_384,
+            busy_percent: Some(35),
+            workers: 2,
+        };
+        assert_eq!(
+            gpu_line(&gpu),
+            "NVIDIA L4 (GPU-aa): 9.0 of 22.5 GiB in use, 16.0 GiB given to 2 workers, 35 % busy"
+        );
+        let dark = GpuStatus {
+            memory_mib: None,
+            used_mib: None,
+            busy_percent: None,
+            workers: 1,
+            given_mib: 0,
+            ..gpu
+        };
+        assert_eq!(gpu_line(&dark), "NVIDIA L4 (GPU-aa): ? of ? GiB in use, 0.0 GiB given to 1 worker");
     }
 
     #[test]

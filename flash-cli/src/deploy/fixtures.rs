@@ -28,6 +28,7 @@ pub(super) fn worker(name: &str, kind: EndpointKind) -> WorkerType {
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,
+        vram_gib: None,
         http: None,
         max_body_mib: None,
         request_timeout_seconds: None,

@@ -484,9 +484,13 @@ fn function_fields(settings: &FunctionSettings) -> Fields {
 }
 
 /// Sizes that only some worker types set, as text.
-fn size_fields(worker: &WorkerType) -> [(&'static str, Option<String>); 2] {
+fn size_fields(worker: &WorkerType) -> [(&'static str, Option<String>); 3] {
     let text = |size: Option<u32>, unit: &str| size.map(|size| format!("{size} {unit}"));
-    [("disk", text(worker.disk_gib, "GB")), ("shared_memory", text(worker.shm_mib, "MiB"))]
+    [
+        ("disk", text(worker.disk_gib, "GB")),
+        ("shared_memory", text(worker.shm_mib, "MiB")),
+        ("gpu_memory", text(worker.vram_gib, "GB")),
+    ]
 }
 
 /// Every other setting as text.
@@ -507,6 +511,7 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         data_centers,
         disk_gib: _,
         shm_mib: _,
+        vram_gib: _,
         http,
         max_body_mib,
         request_timeout_seconds,

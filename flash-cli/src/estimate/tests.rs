@@ -24,6 +24,7 @@ fn worker(name: &str, kind: EndpointKind, compute: ComputeEntry, min: u32) -> Wo
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,
+        vram_gib: None,
         http: None,
         max_body_mib: None,
         request_timeout_seconds: None,

@@ -31,6 +31,7 @@ pub(super) struct Written {
     cpu: Option<Spanned<String>>,
     gpu: Option<Spanned<String>>,
     gpu_count: Option<Spanned<u32>>,
+    vram_gib: Option<Spanned<u32>>,
     /// `MIN..=MAX`, as in `#[remote]`.
     workers: Option<Spanned<String>>,
     /// Seconds, like all durations here.
@@ -113,10 +114,12 @@ impl Written {
         let (most_idle, most_execution) =
             (ResourceConfig::MAX_IDLE_TIMEOUT, ResourceConfig::MAX_EXECUTION_TIMEOUT);
         let concurrency = kind.default_concurrency();
+        let compute = self.compute()?;
         Ok(WorkerType {
             name,
             kind,
-            compute: self.compute()?,
+            vram_gib: self.memory_of(&compute)?,
+            compute,
             workers_min,
             workers_max,
             idle_timeout_seconds: number(&self.idle_timeout, "idle_timeout", most_idle, idle)?,
@@ -155,6 +158,13 @@ impl Written {
             )?,
             model: None,
         })
+    }
+
+    /// GB of memory that a worker needs on each of these GPUs.
+    fn memory_of(&self, compute: &ComputeEntry) -> Result<Option<u32>, Mistake> {
+        let Some(said) = &self.vram_gib else { return Ok(None) };
+        let Some(has) = compute.vram_gb() else { return mistake(said.span(), "`vram_gib` requires `gpu`") };
+        within(said, "vram_gib", has).map(Some)
     }
 
     fn compute(&self) -> Result<ComputeEntry, Mistake> {

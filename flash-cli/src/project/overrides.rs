@@ -31,6 +31,7 @@ pub(super) struct Written {
     data_centers: Option<Spanned<OneOrMore>>,
     disk_gib: Option<Spanned<u32>>,
     shm_mib: Option<Spanned<u32>>,
+    vram_gib: Option<Spanned<u32>>,
 }
 
 /// A name, or a list of names. Errors point to the list, not to a name in it.
@@ -99,6 +100,9 @@ pub(super) struct WorkerOverrides {
     data_centers: Option<Vec<DataCenter>>,
     disk_gib: Option<u32>,
     shm_mib: Option<u32>,
+    vram_gib: Option<Said<u32>>,
+    /// The line of what decides which GPUs it gets.
+    gpu_line: usize,
 }
 
 impl Written {
@@ -158,6 +162,10 @@ impl Written {
             data_centers,
             disk_gib: number(&self.disk_gib, "disk_gib", ResourceConfig::MAX_DISK)?,
             shm_mib: number(&self.shm_mib, "shm_mib", ResourceConfig::MAX_SHM)?,
+            vram_gib: number(&self.vram_gib, "vram_gib", ResourceConfig::MAX_VRAM)?
+                .zip(self.vram_gib.as_ref())
+                .map(|(value, said)| Said { line: line_of(said.span().start), value }),
+            gpu_line: self.gpu.as_ref().map_or(0, |said| line_of(said.span().start)),
         })
     }
 
@@ -269,7 +277,30 @@ impl WorkerOverrides {
             };
             *count = said.value;
         }
-        Ok(())
+        self.fits_gpus(worker)
+    }
+
+    /// Each GPU that a worker may get has the memory that it needs.
+    fn fits_gpus(&self, worker: &mut WorkerType) -> Result<(), (usize, String)> {
+        let (name, line) = (&worker.name, self.vram_gib.map_or(self.gpu_line, |said| said.line));
+        match (self.vram_gib, worker.compute.vram_gb()) {
+            (Some(_), None) => {
+                return Err((line, format!("`{name}` runs on a CPU; `vram_gib` requires `gpu`")));
+            }
+            // What the app says of its GPU does not count on a CPU.
+            (None, None) => worker.vram_gib = None,
+            (said, Some(_)) => worker.vram_gib = said.map(|said| said.value).or(worker.vram_gib),
+        }
+        match (worker.vram_gib, worker.compute.vram_gb()) {
+            (Some(needs), Some(has)) if needs > has => {
+                let gpu = worker.compute.label();
+                Err((
+                    line,
+                    format!("`{name}` needs {needs} GB on each GPU (`vram_gib`), but {gpu} has {has}"),
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -243,6 +243,7 @@ mod tests {
             data_centers: Vec::new(),
             disk_gib: None,
             shm_mib: None,
+            vram_gib: None,
             http: None,
             max_body_mib: None,
             request_timeout_seconds: None,

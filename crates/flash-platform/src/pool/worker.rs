@@ -44,6 +44,8 @@ pub(super) struct Worker {
     pub terminated_at: Option<Instant>,
     /// It was killed because it was not ready in time.
     pub is_late: bool,
+    /// Why it has no GPU yet.
+    pub waits_for_gpu: Option<String>,
     stop: watch::Sender<Stop>,
 }
 
@@ -57,6 +59,7 @@ impl Worker {
             key,
             started_at: Instant::now(),
             is_late: false,
+            waits_for_gpu: None,
             pulse: Arc::new(Pulse::new()),
             output: None,
             ready_at: None,

@@ -21,7 +21,9 @@ use super::{
 use crate::{
     health::HealthCheck,
     queue::JobId,
-    supervisor::{Exit, ForeignListener, OutputHandlers, Running, Work, foreign_listener_on, last_output},
+    supervisor::{
+        Exit, ForeignListener, Lease, OutputHandlers, Running, Work, foreign_listener_on, last_output,
+    },
     worker_id::WorkerId,
 };
 
@@ -63,7 +65,11 @@ async fn run_worker(
     mut stopped: watch::Receiver<Stop>,
 ) -> Result<Exit, String> {
     let check = health_check(pool)?;
-    let mut process = spawn(pool, id, key, check.as_ref().map(HealthCheck::port)).await?;
+    let gpus = tokio::select! {
+        gpus = gpus_of(pool, id) => gpus?,
+        _ = stopped.wait_for(|stop| *stop != Stop::No) => return Err("stopped before it had a GPU".to_owned()),
+    };
+    let mut process = spawn(pool, id, key, check.as_ref().map(HealthCheck::port), gpus).await?;
     let spawned = Instant::now();
     if let Some(worker) = pool.lock().all.get_mut(id) {
         worker.account.spawned(spawned);
@@ -111,6 +117,23 @@ async fn run_worker(
     }
 }
 
+/// The GPUs of a worker, once their memory is free.
+async fn gpus_of(pool: &Arc<Pool>, id: &WorkerId) -> Result<Option<Lease>, String> {
+    let model = pool.launch.model_size(&pool.worker_type).await;
+    let on_wait = |reason: String| {
+        pool.say(Some(id), format!("waits for a GPU: {reason}"));
+        pool.lock()
+            .all
+            .get_mut(id)
+            .into_iter()
+            .for_each(|worker| worker.waits_for_gpu = Some(reason.clone()));
+        pool.phases.notify_waiters();
+    };
+    let gpus = pool.isolation.gpus_for(&pool.worker_type, model, on_wait).await;
+    pool.lock().all.get_mut(id).into_iter().for_each(|worker| worker.waits_for_gpu = None);
+    gpus
+}
+
 /// How to check a load-balanced command. A worker of the app reports when it is ready, and a polling worker is
 /// ready when it asks for its first job.
 fn health_check(pool: &Pool) -> Result<Option<HealthCheck>, String> {
@@ -154,7 +177,13 @@ async fn foreign_listener(port: u16, group: Option<i32>) -> Option<ForeignListen
     tokio::task::spawn_blocking(move || foreign_listener_on(port, group)).await.ok().flatten()
 }
 
-async fn spawn(pool: &Arc<Pool>, id: &WorkerId, key: &str, port: Option<u16>) -> Result<Running, String> {
+async fn spawn(
+    pool: &Arc<Pool>,
+    id: &WorkerId,
+    key: &str,
+    port: Option<u16>,
+    gpus: Option<Lease>,
+) -> Result<Running, String> {
     let start = pool.launch.start(&pool.worker_type, id, key, port, pool.meter.price())?;
     let (log, worker_type, worker) = (pool.log.clone(), pool.worker_type.name.clone(), id.clone());
     // Weak: the worker's output must not keep its pool alive.
@@ -179,7 +208,7 @@ async fn spawn(pool: &Arc<Pool>, id: &WorkerId, key: &str, port: Option<u16>) ->
         WorkSource::Balanced(balancer) => balancer.only_request(&worker).map(work_of_request),
     });
     let handlers = OutputHandlers { current_work, on_line };
-    Running::start(start, &pool.worker_type, id, &pool.isolation, &pool.lifeline, handlers)
+    Running::start(start, &pool.worker_type, id, gpus, &pool.isolation, &pool.lifeline, handlers)
         .await
         .map_err(|error| error_chain(&error))
 }

@@ -442,6 +442,11 @@ impl Pool {
         self.lock().throttled()
     }
 
+    /// Why a worker that starts has no GPU yet, if one waits for it.
+    pub(crate) fn wait_for_gpu(&self) -> Option<String> {
+        self.lock().wait_for_gpu().map(str::to_owned)
+    }
+
     /// Number of workers by state.
     pub(crate) fn counts(&self) -> Counts {
         let load = self.load();

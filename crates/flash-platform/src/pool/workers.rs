@@ -98,9 +98,19 @@ impl Workers {
         self.all.values().filter_map(|worker| worker.output.clone()).collect()
     }
 
-    /// Whether `count` of them are ready, or why one that was starting is not; `None` while that is open.
+    /// Why those that start have no GPU yet, of one of them.
+    pub(super) fn wait_for_gpu(&self) -> Option<&str> {
+        self.all.values().find_map(|worker| worker.waits_for_gpu.as_deref())
+    }
+
+    /// Whether `count` of them are ready, or why one that was starting is not; `None` while that is open. One that waits
+    /// for memory of a GPU counts as ready: it may be that of the workers which these replace.
     pub(super) fn readiness(&self, count: usize) -> Option<Result<(), NotReady>> {
-        if self.all.values().filter(|worker| worker.phase == Phase::Ready).count() >= count {
+        let is_done = |worker: &&Worker| {
+            worker.phase == Phase::Ready
+                || (worker.phase == Phase::Starting && worker.waits_for_gpu.is_some())
+        };
+        if self.all.values().filter(is_done).count() >= count {
             return Some(Ok(()));
         }
         self.crashes.any().then(|| Err(self.last_crash.clone().unwrap_or_default()))

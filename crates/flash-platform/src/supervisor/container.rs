@@ -80,13 +80,8 @@ impl Container {
         current_work: CurrentWork,
         on_line: OnLine,
     ) -> Result<Self, SpawnError> {
-        let Spec { engine, container: mut spec, directory, allocation } = spec;
-        // The project's own settings win.
-        let own = std::mem::take(&mut spec.environment);
-        spec.environment = allocation.environment.iter().cloned().chain(own).collect();
-        spec.resources = allocation.resources;
-        spec.shm_mib = allocation.shm_mib;
-        spec.gpus.clone_from(&allocation.gpus);
+        let Spec { engine, container: spec, directory, allocation } = spec;
+        let spec = with_allocation(spec, &allocation);
         let memory_gb = spec.resources.and_then(|resources| resources.memory_gb);
         let client = start(&engine, &spec, &directory, lifeline, current_work, on_line.clone())
             .await
@@ -171,6 +166,17 @@ impl Container {
         self.removed = Some(memory);
         Ok(memory)
     }
+}
+
+/// What it runs with: the image and its variables, and its part of the machine.
+fn with_allocation(mut spec: ContainerSpec, allocation: &ContainerAllocation) -> ContainerSpec {
+    // The project's own settings win.
+    let own = std::mem::take(&mut spec.environment);
+    spec.environment = allocation.environment.iter().cloned().chain(own).collect();
+    spec.resources = allocation.resources;
+    spec.shm_mib = allocation.shm_mib;
+    spec.gpus.clone_from(&allocation.gpus);
+    spec
 }
 
 async fn start(
@@ -282,7 +288,30 @@ fn signalled(status: ExitStatus) -> ExitStatus {
 
 #[cfg(test)]
 mod tests {
+    use flash_containers::Resources;
+
     use super::*;
+
+    #[test]
+    fn a_container_runs_with_what_its_worker_type_asks_for() {
+        let text = |text: &str| text.to_owned();
+        let spec = ContainerSpec {
+            name: text("flash-w-1"),
+            image: text("sha256:abc"),
+            environment: vec![(text("RAYON_NUM_THREADS"), text("1"))],
+            resources: None,
+            shm_mib: None,
+            gpus: Vec::new(),
+        };
+        let resources = Resources { vcpus: Some(2), memory_gb: Some(8), processes: 4096 };
+        let allocation = ContainerAllocation::of_test(resources, 512, "GPU-a");
+        let spec = with_allocation(spec, &allocation);
+        assert_eq!((spec.shm_mib, spec.resources), (Some(512), Some(resources)));
+        assert_eq!(spec.gpus, ["GPU-a"]);
+        // The last value of a variable counts: the project's.
+        assert_eq!(spec.environment.last(), Some(&(text("RAYON_NUM_THREADS"), text("1"))));
+        assert_eq!(spec.environment.len(), 2);
+    }
 
     #[test]
     fn a_signal_in_a_container_is_told_as_one() {

@@ -19,7 +19,7 @@ use super::{
     Lifeline,
     cgroup::{self, Cgroups, Group, Limits},
     confinement::{Confinement, Rules},
-    gpu::{self, Gpus, Lease},
+    gpu::{self, Demand, Gpu, GpuOverview, Gpus, Lease},
 };
 
 /// Maximum processes and threads of a worker: enough for real programs, and a limit for fork bombs.
@@ -89,6 +89,28 @@ pub(super) struct ContainerAllocation {
     pub gpus: Vec<String>,
     #[expect(dead_code, reason = "held until the worker has ended")]
     lease: Option<Lease>,
+}
+
+#[cfg(test)]
+impl Isolation {
+    /// For tests: the machine has these GPUs.
+    pub(crate) fn has_gpus(&self, gpus: Vec<Gpu>) {
+        assert!(self.shared.gpus.set(Gpus::new(gpus)).is_ok(), "nobody has looked for them yet");
+    }
+}
+
+#[cfg(test)]
+impl ContainerAllocation {
+    /// For tests of what a container runs with.
+    pub(super) fn of_test(resources: Resources, shm_mib: u32, gpu: &str) -> Self {
+        Self {
+            environment: vec![(variables::MODEL_THREADS[0].to_owned(), "2".to_owned())],
+            resources: Some(resources),
+            shm_mib: Some(shm_mib),
+            gpus: vec![gpu.to_owned()],
+            lease: None,
+        }
+    }
 }
 
 impl Isolation {
@@ -175,11 +197,7 @@ impl Isolation {
     }
 
     /// The resources of a worker of this type that is a container. Its engine enforces them.
-    pub(super) async fn for_container(&self, worker_type: &WorkerType) -> ContainerAllocation {
-        let lease = match &worker_type.compute {
-            ComputeEntry::Gpu { count, .. } => self.lease(&worker_type.name, *count).await,
-            ComputeEntry::Cpu { .. } => None,
-        };
+    pub(super) fn for_container(&self, worker_type: &WorkerType, gpus: Option<Lease>) -> ContainerAllocation {
         let Limits { vcpus, memory_gb, processes } = limits(&worker_type.compute);
         // A process inherits what is set; a container only has what is passed.
         let set = self.shared.threads_set.iter().cloned();
@@ -191,26 +209,26 @@ impl Isolation {
                 processes,
             }),
             shm_mib: worker_type.shm_mib,
-            gpus: lease.as_ref().map(Lease::ids).unwrap_or_default(),
-            lease,
+            gpus: gpus.as_ref().map(Lease::ids).unwrap_or_default(),
+            lease: gpus,
         }
     }
 
     /// A place for a worker of this type.
-    pub(crate) async fn for_process(&self, worker_type: &WorkerType, worker: &str) -> ProcessAllocation {
+    pub(crate) async fn for_process(
+        &self,
+        worker_type: &WorkerType,
+        worker: &str,
+        gpus: Option<Lease>,
+    ) -> ProcessAllocation {
         let mut environment = self.threads(worker_type);
-        let gpus = match &worker_type.compute {
-            ComputeEntry::Gpu { count, .. } => self.lease(&worker_type.name, *count).await,
-            ComputeEntry::Cpu { .. } => {
-                // It has no GPU in production either, and must not use memory of one here.
-                if gpu::has_driver() {
-                    environment.push((gpu::VISIBLE.to_owned(), String::new()));
-                }
-                None
+        match &gpus {
+            Some(lease) => environment.extend(lease.environment()),
+            // It has no GPU in production either, and must not use memory of one here.
+            None if worker_type.compute.vram_gb().is_none() && gpu::has_driver() => {
+                environment.push((gpu::VISIBLE.to_owned(), String::new()));
             }
-        };
-        if let Some(lease) = &gpus {
-            environment.extend(lease.environment());
+            None => {}
         }
         let group = self.group(worker, &limits(&worker_type.compute));
         ProcessAllocation { environment, group, rules: self.rules().await, gpus }
@@ -229,7 +247,34 @@ impl Isolation {
         }
     }
 
-    async fn lease(&self, worker_type: &str, count: u32) -> Option<Lease> {
+    /// The GPUs of a worker of this type; `None` for a CPU, and on a machine without. `model` is the size of its model's
+    /// files in bytes. While its memory is not free, it waits, and `on_wait` is told why; dropping the future ends that.
+    ///
+    /// # Errors
+    /// If no GPU here has as much memory as it needs.
+    pub(crate) async fn gpus_for(
+        &self,
+        worker_type: &WorkerType,
+        model: Option<u64>,
+        on_wait: impl Fn(String) + Send,
+    ) -> Result<Option<Lease>, String> {
+        let ComputeEntry::Gpu { count, .. } = worker_type.compute else { return Ok(None) };
+        let gpus = self.gpus().await;
+        let demand = Demand::of(worker_type, count, model);
+        let Some(lease) = gpus.lease(demand, count, on_wait).await? else { return Ok(None) };
+        self.say_of_lease(&lease, &worker_type.name, count, gpus.len());
+        Ok(Some(lease))
+    }
+
+    /// What each GPU is used for; empty before the first worker needed one.
+    pub(crate) async fn gpu_overview(&self) -> Vec<GpuOverview> {
+        match self.shared.gpus.get() {
+            Some(gpus) => gpus.overview().await,
+            None => Vec::new(),
+        }
+    }
+
+    async fn gpus(&self) -> &Gpus {
         let Shared { say, visible_gpus, .. } = &*self.shared;
         let found = self.shared.gpus.get_or_init(async || {
             let found = gpu::find(visible_gpus.as_deref()).await;
@@ -238,9 +283,10 @@ impl Isolation {
             }
             Gpus::new(found)
         });
-        let gpus = found.await;
-        let lease = gpus.lease(count)?;
-        let here = gpus.len();
+        found.await
+    }
+
+    fn say_of_lease(&self, lease: &Lease, worker_type: &str, count: u32, here: usize) {
         if lease.len() < count as usize {
             self.say_once(&self.shared.said_fewer, || {
                 format!(
@@ -249,10 +295,12 @@ impl Isolation {
             });
         } else if lease.is_shared {
             self.say_once(&self.shared.said_shared, || {
-                format!("workers need more GPUs than the {here} of this machine: they now share them")
+                format!(
+                    "workers need more GPUs than the {here} of this machine: they now share them, whether their memory \
+                     fits or not; `vram_gib` says how much one needs"
+                )
             });
         }
-        Some(lease)
     }
 
     fn say_once(&self, said: &AtomicBool, text: impl FnOnce() -> String) {
@@ -278,8 +326,13 @@ pub async fn detect_capabilities() -> MachineCapabilities {
     if let Some(cgroups) = &detected.cgroups {
         cgroup::clean(cgroups.left());
     }
-    let gpus = gpu::find(std::env::var(gpu::VISIBLE).ok().as_deref()).await;
+    let gpus = gpus_of_machine().await.into_iter().map(|gpu| gpu.id).collect();
     MachineCapabilities { missing_limits: detected.missing, has_driver: gpu::has_driver(), gpus }
+}
+
+/// The GPUs that workers on this machine would get.
+pub async fn gpus_of_machine() -> Vec<Gpu> {
+    gpu::find(std::env::var(gpu::VISIBLE).ok().as_deref()).await
 }
 
 /// The variables for numbers of threads.
@@ -358,11 +411,11 @@ mod tests {
             place.environment.into_iter().find(|(name, _)| name == variables::THREADS)
         };
         let (off, said) = isolation(LimitScope::None);
-        let place = off.for_process(&cpu, "w-1").await;
+        let place = off.for_process(&cpu, "w-1", None).await;
         assert!(place.group.is_none() && threads(place).is_none() && said.lock().is_empty());
         if std::env::var_os(variables::THREADS).is_none() {
             let (on, _) = isolation(LimitScope::All);
-            let place = on.for_process(&cpu, "w-1").await;
+            let place = on.for_process(&cpu, "w-1", None).await;
             for name in variables::MODEL_THREADS.iter().filter(|name| std::env::var_os(name).is_none()) {
                 assert!(place.environment.iter().any(|(known, _)| known == name), "{name}");
             }
@@ -383,17 +436,25 @@ mod tests {
         let gpu =
             |count| worker_type(&ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count });
         let (isolation, said) = isolation(LimitScope::All);
-        isolation.shared.gpus.set(Gpus::new(vec!["GPU-a".to_owned(), "GPU-b".to_owned()])).unwrap();
+        isolation.has_gpus(vec![Gpu::of_test("GPU-a", None), Gpu::of_test("GPU-b", None)]);
+        let place = async |count, worker| {
+            let gpus = isolation.gpus_for(&gpu(count), None, |_| ()).await.unwrap();
+            isolation.for_process(&gpu(count), worker, gpus).await
+        };
         let mut places = Vec::new();
         for worker in ["w-1", "w-2", "w-3", "w-4"] {
-            places.push(isolation.for_process(&gpu(1), worker).await);
+            places.push(place(1, worker).await);
         }
         let given: Vec<&str> = places.iter().map(|place| place.environment[0].1.as_str()).collect();
         assert_eq!(given, ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]);
-        assert_eq!(*said.lock(), ["workers need more GPUs than the 2 of this machine: they now share them"]);
+        let told = said.lock().join("\n");
+        assert!(
+            told.starts_with("workers need more GPUs than the 2 of this machine: they now share"),
+            "{told}"
+        );
         places.clear();
         for worker in ["w-5", "w-6"] {
-            assert_eq!(isolation.for_process(&gpu(4), worker).await.environment[0].1, "GPU-a,GPU-b");
+            assert_eq!(place(4, worker).await.environment[0].1, "GPU-a,GPU-b");
         }
         let last = said.lock().last().cloned();
         assert_eq!(
@@ -401,5 +462,19 @@ mod tests {
             Some("a worker of `w` needs 4 GPUs but gets 2: this machine has no more")
         );
         assert_eq!(said.lock().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_container_gets_the_shared_memory_and_the_gpus_of_its_worker_type() {
+        let (isolation, _) = isolation(LimitScope::Containers);
+        isolation.has_gpus(vec![Gpu::of_test("GPU-a", None)]);
+        let mut gpu =
+            worker_type(&ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count: 1 });
+        gpu.shm_mib = Some(512);
+        let lease = isolation.gpus_for(&gpu, None, |_| ()).await.unwrap();
+        let place = isolation.for_container(&gpu, lease);
+        assert_eq!((place.shm_mib, &*place.gpus), (Some(512), &["GPU-a".to_owned()][..]));
+        gpu.shm_mib = None;
+        assert_eq!(isolation.for_container(&gpu, None).shm_mib, None);
     }
 }

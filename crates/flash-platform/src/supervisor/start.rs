@@ -5,7 +5,7 @@ use flash_containers::{ContainerSpec, Engine};
 use flash_protocol::manifest::WorkerType;
 
 use super::{
-    Exit, Isolation, Lifeline, Output, SpawnError, Spec,
+    Exit, Isolation, Lease, Lifeline, Output, SpawnError, Spec,
     container::{self, Container},
     output::{CurrentWork, OnLine},
     process::Process,
@@ -37,7 +37,7 @@ pub(crate) struct OutputHandlers {
 }
 
 impl Running {
-    /// Starts a worker on this machine, with what is allocated to it.
+    /// Starts a worker on this machine, with its GPUs and what else is allocated to it.
     ///
     /// # Errors
     /// When its program, or the client of its engine, cannot be started.
@@ -45,6 +45,7 @@ impl Running {
         start: Start,
         worker_type: &WorkerType,
         id: &str,
+        gpus: Option<Lease>,
         isolation: &Isolation,
         lifeline: &Lifeline,
         handlers: OutputHandlers,
@@ -52,12 +53,12 @@ impl Running {
         let OutputHandlers { current_work, on_line } = handlers;
         match start {
             Start::Process(spec) => {
-                let allocation = isolation.for_process(worker_type, id).await;
+                let allocation = isolation.for_process(worker_type, id, gpus).await;
                 let process = Process::spawn(&spec, allocation, lifeline, current_work, on_line).await?;
                 Ok(Self(Kind::Process(Box::new(process))))
             }
             Start::Container { engine, spec, directory } => {
-                let allocation = isolation.for_container(worker_type).await;
+                let allocation = isolation.for_container(worker_type, gpus);
                 let spec = container::Spec { engine, container: spec, directory, allocation };
                 let container = Container::spawn(spec, lifeline, current_work, on_line).await?;
                 Ok(Self(Kind::Container(Box::new(container))))

@@ -85,8 +85,16 @@ impl GpuPool {
     }
 
     /// GPU memory in GB that every type of the pool has.
-    pub fn vram_gb(self) -> u32 {
-        self.types().iter().map(|gpu| gpu.vram_gb()).min().unwrap_or(0)
+    pub const fn vram_gb(self) -> u32 {
+        let types = self.types();
+        let (mut at, mut least) = (0, u32::MAX);
+        while at < types.len() {
+            if types[at].vram_gb() < least {
+                least = types[at].vram_gb();
+            }
+            at += 1;
+        }
+        least
     }
 }
 

@@ -1,11 +1,11 @@
 //! Reports about environments.
-use flash_platform::{BatchSums, Counts, TypeOverview};
+use flash_platform::{BatchSums, Counts, GpuOverview, TypeOverview};
 use flash_protocol::{
     catalogue::NanoDollars,
     manifest::{EndpointKind, WorkerType},
 };
 use flash_target::{
-    DeployedEndpoint, Environment, EnvironmentId, FunctionBatches, JobMemory, LastError, Problem,
+    DeployedEndpoint, Environment, EnvironmentId, FunctionBatches, GpuStatus, JobMemory, LastError, Problem,
     ReleaseRecord, ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
 };
 
@@ -106,7 +106,7 @@ pub(super) async fn status(host: &Host, id: &EnvironmentId) -> Result<Status, Ta
         .await?;
     let (overview, trouble) = match running.state() {
         RunState::Down { reason } => (None, Some(reason)),
-        RunState::Up { platform, trouble, .. } => (Some(platform.overview()), trouble),
+        RunState::Up { platform, trouble, .. } => (Some(platform.overview_with_gpus().await), trouble),
     };
     let overview = overview.unwrap_or_default();
     if overview.set_aside > 0 {
@@ -143,6 +143,7 @@ pub(super) async fn status(host: &Host, id: &EnvironmentId) -> Result<Status, Ta
         job_memory: overview
             .job_memory
             .map(|memory| JobMemory { held_bytes: memory.held_bytes, limit_bytes: memory.limit_bytes }),
+        gpus: overview.gpus.into_iter().map(gpu_status).collect(),
     })
 }
 
@@ -174,6 +175,11 @@ fn batches_of((function, sums): (String, BatchSums)) -> FunctionBatches {
     }
 }
 
+fn gpu_status(gpu: GpuOverview) -> GpuStatus {
+    let GpuOverview { id, name, memory_mib, used_mib, given_mib, busy_percent, workers } = gpu;
+    GpuStatus { id, name, memory_mib, used_mib, given_mib, busy_percent, workers }
+}
+
 fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
     let Counts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds } = worker.counts;
     let error = |problem: flash_platform::Problem| LastError {
@@ -192,6 +198,7 @@ fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
         workers_min: worker.workers_min,
         workers_max: worker.workers_max,
         workers: WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds },
+        waits_for_gpu: worker.waits_for_gpu,
         waiting: worker.waiting,
         running: worker.running,
         completed: worker.completed,

@@ -89,7 +89,7 @@ fn a_worker_type_changes_field_by_field() {
         let worker = &mut next.manifest.workers[0];
         (worker.workers_min, worker.workers_max, worker.idle_timeout_seconds) = (1, 2, 9);
         worker.scaler = ScalerEntry::RequestCount { requests: 2 };
-        worker.disk_gib = Some(64);
+        (worker.disk_gib, worker.vram_gib) = (Some(64), Some(8));
     });
     assert_eq!(
         lines,
@@ -99,6 +99,7 @@ fn a_worker_type_changes_field_by_field() {
             "  idle_timeout: 5 s -> 9 s",
             "  scaler: queue delay 4 s -> 2 requests per worker",
             "  disk: - -> 64 GB",
+            "  gpu_memory: - -> 8 GB",
         ]
     );
 }

@@ -43,6 +43,7 @@ fn every_setting_is_read() {
         command = ["./serve"]
         gpu = "ADA_24"
         gpu_count = 2
+        vram_gib = 10
         workers = "1..=2"
         idle_timeout = 7
         execution_timeout = 8
@@ -80,6 +81,7 @@ fn every_setting_is_read() {
         data_centers: Vec::new(),
         disk_gib: Some(64),
         shm_mib: Some(512),
+        vram_gib: Some(10),
         http: None,
         max_body_mib: Some(11),
         request_timeout_seconds: Some(12),
@@ -111,6 +113,8 @@ fn a_mistake_is_named_with_its_line() {
         ),
         ("gpu_count = 2", "flash.toml:3: `gpu_count` requires `gpu`"),
         ("gpu = 'ADA_24'\ngpu_count = 9", "flash.toml:4: `gpu_count` is 9; expected 1 to 8"),
+        ("vram_gib = 2", "flash.toml:3: `vram_gib` requires `gpu`"),
+        ("gpu = 'ADA_24'\nvram_gib = 25", "flash.toml:4: `vram_gib` is 25; expected 1 to 24"),
         ("workers = '0..3'", "flash.toml:3: `workers` is `0..3`; expected \"MIN..=MAX\""),
         ("workers = '3..=1'", "flash.toml:3: `workers` is `3..=1`; the minimum is greater than the maximum"),
         ("workers = '0..=0'", "flash.toml:3: `workers` is `0..=0`; the maximum must be 1 to 1000"),

@@ -25,6 +25,7 @@ fn app() -> Manifest {
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,
+        vram_gib: None,
         http: None,
         max_body_mib: None,
         request_timeout_seconds: None,
@@ -91,7 +92,7 @@ fn every_setting_of_a_worker_type_can_be_another_one() {
     let manifest = applied(
         "[environments.a.workers.model]\nworkers = \"1..=2\"\nidle_timeout = 7\nexecution_timeout = 8\n\
          max_concurrency = 9\nscaler = { request_count = 10 }\ngpu = [\"ADA_24\", \"HOPPER_141\"]\ngpu_count = 2\n\
-         data_centers = [\"EU-RO-1\"]\ndisk_gib = 64\nshm_mib = 512\n[environments.a.workers.batch]\nworkers_min = 1\nworkers_max = 5\n\
+         data_centers = [\"EU-RO-1\"]\ndisk_gib = 64\nshm_mib = 512\nvram_gib = 20\n[environments.a.workers.batch]\nworkers_min = 1\nworkers_max = 5\n\
          cpu = \"cpu3g-2-8\"\n",
     )
     .unwrap();
@@ -103,8 +104,8 @@ fn every_setting_of_a_worker_type_can_be_another_one() {
     assert_eq!(model.scaler, ScalerEntry::RequestCount { requests: 10 });
     assert_eq!(model.compute.label(), "GPU 2 × ADA_24|HOPPER_141");
     assert_eq!(model.data_centers.len(), 1);
-    assert_eq!((model.disk_gib, model.shm_mib), (Some(64), Some(512)));
-    assert_eq!((batch.disk_gib, batch.shm_mib), (None, None));
+    assert_eq!((model.disk_gib, model.shm_mib, model.vram_gib), (Some(64), Some(512), Some(20)));
+    assert_eq!((batch.disk_gib, batch.shm_mib, batch.vram_gib), (None, None, None));
     // Settings that are not set come from the app.
     assert_eq!((batch.idle_timeout_seconds, batch.max_concurrency), (5, 1));
 }
@@ -166,6 +167,13 @@ fn wrong_settings_of_a_worker_type_are_named_with_their_line() {
         ("workers = \"0..=1\"\nworkers_min = 1", 3, "already sets the minimum and the maximum"),
         ("idle_timeout = 0", 2, "`idle_timeout` is 0; expected 1 to 3600"),
         ("shm_mib = 0", 2, "`shm_mib` is 0; expected 1 to 1048576"),
+        ("vram_gib = 181", 2, "`vram_gib` is 181; expected 1 to 180"),
+        (
+            "gpu = \"ADA_24\"\nvram_gib = 25",
+            3,
+            "`model` needs 25 GB on each GPU (`vram_gib`), but GPU ADA_24 has 24",
+        ),
+        ("cpu = \"cpu3g-2-8\"\nvram_gib = 2", 3, "`model` runs on a CPU; `vram_gib` requires `gpu`"),
         ("execution_timeout = 604801", 2, "1 to 604800"),
         ("max_concurrency = 10001", 2, "1 to 10000"),
         ("scaler = { queue_delay = 0 }", 2, "`queue_delay` is 0"),

@@ -1,4 +1,4 @@
-//! The amount of memory chooses the pools, so nothing else may.
+//! A GPU that is named has at least the memory that a worker needs.
 use flash_sdk::{Result, remote};
 
 #[remote(gpu = Ada24, vram_gib = 30)]
