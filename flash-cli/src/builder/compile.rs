@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    own_gpus::library_flags,
     plan::Variant,
     request::Sources,
     rustc,
@@ -25,6 +26,8 @@ pub(crate) struct Compiler<'a> {
     pub sources: Sources,
     /// Where cargo stores the sources of crates.
     pub cargo_home: Option<PathBuf>,
+    /// Where binaries with CUDA find its libraries, if they run in no image.
+    pub libraries: &'a [PathBuf],
 }
 
 /// Separates flags in the variable that carries them.
@@ -90,6 +93,9 @@ impl Compiler<'_> {
         // Always set: the machine's own configuration may set its own processor.
         let cpu = variant.target_cpu.as_deref().unwrap_or(variant.target.default_cpu());
         flags.push(format!("-Ctarget-cpu={cpu}"));
+        if variant.capabilities.is_some() && !self.libraries.is_empty() {
+            flags.extend(library_flags(self.libraries));
+        }
         flags.extend(mapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
         flags
     }
@@ -157,6 +163,23 @@ impl Compiler<'_> {
             })
             .collect()
     }
+}
+
+/// Adds flags for the compiler to those that the user, or cargo's configuration, has set.
+pub(super) fn with_flags(mut build: Build, flags: &[String]) -> Build {
+    match own_flags() {
+        // Cargo takes flags from only one place, and this variable has precedence.
+        Some(own) => {
+            let all: Vec<&str> = own.iter().chain(flags).map(String::as_str).collect();
+            build.environment.push(("CARGO_ENCODED_RUSTFLAGS".to_owned(), all.join(BETWEEN_FLAGS).into()));
+        }
+        None => {
+            let flags = toml::Value::from(flags.to_vec());
+            build.arguments.push("--config".into());
+            build.arguments.push(format!("build.rustflags={flags}").into());
+        }
+    }
+    build
 }
 
 /// If two match, the longer one is meant, wherever this machine has them.

@@ -130,6 +130,8 @@ pub(crate) struct Inputs<'a> {
     /// What binaries without CUDA are compiled for.
     pub target: &'a Target,
     pub cuda: &'a Cuda,
+    /// What the GPUs of this machine can run, for binaries that run here and in no image.
+    pub own_gpus: Option<&'a BTreeSet<ComputeCapability>>,
 }
 
 impl Inputs<'_> {
@@ -152,7 +154,8 @@ impl Inputs<'_> {
     fn image(&self, worker: &WorkerType) -> Result<PlannedImage, PlanError> {
         let own = self.settings.worker(&worker.name);
         let variant = self.variant(worker);
-        let base = match (own.base, variant.capabilities.is_some()) {
+        let has_cuda = variant.capabilities.is_some() && self.own_gpus.is_none();
+        let base = match (own.base, has_cuda) {
             (Some(_), true) => return Err(PlanError::BaseWithCuda { name: worker.name.clone() }),
             (None, true) => Some(PlannedBase::Cuda(self.settings.cuda_base.clone())),
             (base, false) => base.map(PlannedBase::Own),
@@ -171,7 +174,8 @@ impl Inputs<'_> {
         match (hardware_of(worker), self.cuda) {
             (Hardware::Gpu, Cuda::With(target)) => {
                 features.insert(self.settings.cuda_feature.clone());
-                let said = own.compute_capabilities.map(|said| said.into_iter().collect());
+                let said = self.own_gpus.cloned();
+                let said = said.or(own.compute_capabilities.map(|said| said.into_iter().collect()));
                 let capabilities =
                     said.unwrap_or_else(|| worker.compute.compute_capabilities().into_iter().collect());
                 Variant { target: target.clone(), features, target_cpu, capabilities: Some(capabilities) }
@@ -243,6 +247,7 @@ mod tests {
             data_centers: Vec::new(),
             disk_gib: None,
             shm_mib: None,
+            vram_gib: None,
             http: None,
             max_body_mib: None,
             request_timeout_seconds: None,
@@ -279,6 +284,7 @@ mod tests {
             features: &[],
             target: &target,
             cuda,
+            own_gpus: None,
         };
         inputs.plan(selection)
     }
@@ -308,6 +314,27 @@ mod tests {
         assert_eq!(own.to_string(), "x86_64-unknown-linux-gnu (dynamic, CUDA for 8.9)");
         let said = model("[build.workers.model]\ncompute_capabilities = [\"9.0\", \"8.0\"]\n");
         assert_eq!(said.to_string(), "x86_64-unknown-linux-gnu (dynamic, CUDA for 8.0 9.0)");
+    }
+
+    #[test]
+    fn what_runs_on_this_machine_is_compiled_for_its_gpus_and_has_no_base() {
+        let settings = "[build.workers.model]\nbase = \"debian:12-slim\"\ncompute_capabilities = [\"9.0\"]\n";
+        let config = Config::parse(settings, std::path::Path::new("flash.toml")).unwrap();
+        let own = BTreeSet::from(["12.0".parse().unwrap()]);
+        let (here, target) = (Cuda::With(target(Linking::Dynamic)), target(Linking::StaticGlibc));
+        let inputs = Inputs {
+            own_cpu: None,
+            manifest: &manifest(),
+            commands: &[],
+            settings: &config.build,
+            features: &[],
+            target: &target,
+            cuda: &here,
+            own_gpus: Some(&own),
+        };
+        let model = &inputs.plan(&Selection::default()).unwrap().images[2];
+        assert_eq!(model.variant.capabilities, Some(own.clone()));
+        assert!(matches!(model.base, Some(PlannedBase::Own(_))), "{:?}", model.base);
     }
 
     #[test]

@@ -1,4 +1,8 @@
 //! What to build.
+use std::collections::BTreeSet;
+
+use flash_protocol::catalogue::ComputeCapability;
+
 use super::{plan::Selection, toolchain::Platform};
 use crate::project::CudaPolicy;
 
@@ -14,9 +18,19 @@ pub(crate) struct Request {
     pub features: Vec<String>,
     /// Whether GPU worker types must be built with CUDA; overrides `flash.toml`.
     pub cuda: Option<CudaPolicy>,
+    pub runs_on: RunsOn,
     pub sources: Sources,
     pub materials: Materials,
     pub base_tags: BaseTags,
+}
+
+/// Where binaries run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RunsOn {
+    /// In images, on the GPUs that their worker types name.
+    Images,
+    /// As processes of this machine, on GPUs of these capabilities; none for the CPU.
+    ThisMachine(BTreeSet<ComputeCapability>),
 }
 
 /// Which sources may be built.

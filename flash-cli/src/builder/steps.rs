@@ -18,7 +18,7 @@ use super::{
     images::ImagesError,
     plan::{Cuda, Inputs, Plan, Variant},
     record::BuildDirectory,
-    request::{Request, Sources},
+    request::{Request, RunsOn, Sources},
     toolchain::{Platform, Target, Toolchain},
 };
 use crate::{
@@ -123,6 +123,7 @@ impl<'a> Build<'a> {
         let _ = std::fs::remove_dir_all(self.directory.binaries());
         let (first, built, manifest) = self.first().await?;
         let toolkit = self.toolkit(&manifest).await?;
+        let own_libraries = self.own_libraries(&toolkit);
         let plan = self.plan(&manifest, &self.cuda(&toolkit)?)?;
         self.warn_without_cuda(&plan, &toolkit);
         let mut binaries = BTreeMap::from([(first, built)]);
@@ -130,7 +131,8 @@ impl<'a> Build<'a> {
             if !binaries.contains_key(variant) {
                 let toolkit = self.cuda_toolchain(variant, &toolkit).await?;
                 let for_cargo = toolkit.as_ref().map(|toolkit| toolkit.environment()).unwrap_or_default();
-                let built = self.compile(variant, &for_cargo, binaries.len()).await?;
+                let own = (&*for_cargo, &*own_libraries);
+                let built = self.compile(variant, own, binaries.len()).await?;
                 // Outside its image, it finds CUDA's libraries where it was linked with them.
                 let libraries =
                     toolkit.map(|toolkit| ("LD_LIBRARY_PATH".to_owned(), toolkit.libraries().into()));
@@ -147,7 +149,7 @@ impl<'a> Build<'a> {
         // Examined before cargo starts: a file saved during the build may not be part of it.
         let sources = SourceState::of(self.package).await;
         loop {
-            let built = self.compile(&first, &[], 0).await?;
+            let built = self.compile(&first, (&[], &[]), 0).await?;
             let started = Instant::now();
             let place = &self.package.directory;
             let manifest = match project::describe(&built.program, place, &[], self.config).await {
@@ -261,6 +263,10 @@ impl<'a> Build<'a> {
             features: &features,
             target: &target,
             cuda,
+            own_gpus: match &self.request.runs_on {
+                RunsOn::ThisMachine(capabilities) => Some(capabilities),
+                RunsOn::Images => None,
+            },
         };
         Ok(inputs.plan(&self.request.selection)?)
     }
@@ -274,7 +280,7 @@ impl<'a> Build<'a> {
     async fn compile(
         &self,
         variant: &Variant,
-        cuda: &[(String, OsString)],
+        (cuda, libraries): (&[(String, OsString)], &[PathBuf]),
         number: usize,
     ) -> Result<BuiltApp, Failure> {
         let started = Instant::now();
@@ -284,6 +290,7 @@ impl<'a> Build<'a> {
             profile: &self.request.profile,
             sources: self.request.sources,
             cargo_home: cargo_home(),
+            libraries,
         };
         project::print_first_build(self.package, Some(&variant.target.triple), compiler.profile, self.output);
         let BuiltApp { program: built, packages, files } =

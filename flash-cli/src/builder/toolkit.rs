@@ -1,10 +1,13 @@
 //! CUDA's toolkit for building GPU worker types, or why there is none.
+use std::path::PathBuf;
+
 use flash_protocol::manifest::Manifest;
 use flash_text::error_chain;
 
 use super::{
     cuda::{self, CudaError, CudaHome, Kernels, Search, toolchains_in},
     plan::{Cuda, Hardware, Plan, Variant, hardware_of},
+    request::RunsOn,
     steps::{Build, on_thread},
     toolchain::Platform,
 };
@@ -28,6 +31,9 @@ impl Build<'_> {
         let chosen = self.request.selection.of(manifest, &self.commands())?;
         let settings = &self.config.build;
         let policy = self.request.cuda.unwrap_or(settings.cuda);
+        if matches!(&self.request.runs_on, RunsOn::ThisMachine(capabilities) if capabilities.is_empty()) {
+            return Ok(Toolkit::NotWanted);
+        }
         if policy == CudaPolicy::Never || chosen.iter().all(|worker| hardware_of(worker) == Hardware::Cpu) {
             return Ok(Toolkit::NotWanted);
         }
@@ -75,6 +81,14 @@ impl Build<'_> {
                 "{worker} is built without CUDA and runs its models on the CPU: {reason}; `flash build --gpu` \
                  shows how to change that"
             ));
+        }
+    }
+
+    /// Where a binary finds CUDA's libraries outside of an image.
+    pub(super) fn own_libraries(&self, toolkit: &Toolkit) -> Vec<PathBuf> {
+        match (toolkit, &self.request.runs_on) {
+            (Toolkit::Found(home), RunsOn::ThisMachine(_)) => home.library_directories(),
+            _ => Vec::new(),
         }
     }
 

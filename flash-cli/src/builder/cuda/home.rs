@@ -2,7 +2,7 @@
 //!
 //! A toolkit set by the user is used or rejected: never silently replaced by another one.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt,
     path::{Path, PathBuf},
@@ -131,6 +131,13 @@ impl CudaHome {
     /// Its library files, by name.
     pub(super) fn libraries(&self) -> impl Iterator<Item = (&str, &Path)> {
         self.libraries.iter().map(|(name, path)| (name.as_str(), path.as_path()))
+    }
+
+    /// The directories of its shared libraries.
+    pub(crate) fn library_directories(&self) -> Vec<PathBuf> {
+        let shared = self.libraries().filter(|(name, _)| name.contains(".so"));
+        let directories: BTreeSet<&Path> = shared.filter_map(|(_, path)| path.parent()).collect();
+        directories.into_iter().map(Path::to_path_buf).collect()
     }
 
     /// The archive of the CUDA runtime.

@@ -19,6 +19,8 @@ mod kernels;
 mod toolchain;
 
 pub(crate) use error::CudaError;
+#[cfg(test)]
+pub(crate) use home::tests::toolkit as toolkit_of_test;
 pub(crate) use home::{CudaHome, Search};
 pub(crate) use kernels::Kernels;
 pub(crate) use toolchain::Toolchain;

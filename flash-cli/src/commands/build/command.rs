@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::{
     builder::{
-        BaseTags, Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection,
-        Sources, StepSeconds, look_ahead, push, references,
+        BaseTags, Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, RunsOn,
+        Selection, Sources, StepSeconds, look_ahead, push, references,
     },
     commands::{
         command::{Command, Context},
@@ -231,6 +231,7 @@ fn request(arguments: &BuildArguments) -> Request {
         profile: arguments.release_profile.clone(),
         features: arguments.features.clone(),
         cuda: arguments.gpu.then_some(CudaPolicy::Require),
+        runs_on: RunsOn::Images,
         sources: if arguments.require_clean { Sources::Committed } else { Sources::Any },
         materials: if arguments.no_sbom { Materials::LeftOut } else { Materials::Listed },
         base_tags: if arguments.update_base { BaseTags::Resolved } else { BaseTags::AsRecorded },

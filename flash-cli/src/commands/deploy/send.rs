@@ -11,7 +11,7 @@ use super::{
     subcommand::EnvironmentCommand,
 };
 use crate::{
-    builder::{BaseTags, Build, Materials, Platform, Request, Selection, Sources},
+    builder::{BaseTags, Build, Materials, Platform, Request, RunsOn, Selection, Sources, own_capabilities},
     commands::{
         changes,
         confirm::Confirmation,
@@ -21,7 +21,7 @@ use crate::{
     exit::{Code, Failure, FailureCode},
     models::{LockPolicy, ModelPlace, deployed, fetch},
     output::Output,
-    project::{Config, CudaPolicy, EnvironmentSettings, LastManifest, Package},
+    project::{Config, EnvironmentSettings, LastManifest, Package},
 };
 
 /// Build the app and deploy it to an environment.
@@ -207,7 +207,7 @@ async fn carry_out(arguments: SendArguments, output: &Output) -> Result<Code, Fa
     // Report an invalid plan file before anything is compiled.
     let unusable = |error: SavedPlanError| of_saved_plan(&error, &scope.id.name);
     let saved = options.plan_file.as_deref().map(SavedPlan::load).transpose().map_err(unusable)?;
-    let request = request(&options, scope.target.kind());
+    let request = request(&options, scope.target.kind()).await;
     let usual = EnvironmentSettings::of(&scope.id.name, scope.target.kind());
     let settings = config.environment(&scope.id.name).unwrap_or(&usual);
     let build = Build::prepare(&request, &package, &config, output).await?;
@@ -269,15 +269,19 @@ fn unknown(error: TargetError, scope: &Scope) -> Failure {
     }
 }
 
-fn request(options: &SendOptions, target: TargetKind) -> Request {
+async fn request(options: &SendOptions, target: TargetKind) -> Request {
+    let runs_on = match target {
+        TargetKind::Local => RunsOn::ThisMachine(own_capabilities().await),
+        TargetKind::Runpod => RunsOn::Images,
+    };
     Request {
         selection: Selection::default(),
         // Runpod's machines have this platform, whatever this machine has.
         platform: (target == TargetKind::Runpod).then_some(Platform::Amd64),
         profile: options.release_profile.clone(),
         features: options.features.clone(),
-        // A binary linked with CUDA's libraries finds them only in its image; here there is no image.
-        cuda: (target == TargetKind::Local).then_some(CudaPolicy::Never),
+        cuda: None,
+        runs_on,
         sources: Sources::Any,
         materials: Materials::LeftOut,
         base_tags: BaseTags::AsRecorded,

@@ -12,6 +12,7 @@ use super::{
     state::{Keep, api_key},
 };
 use crate::{
+    builder::for_own_gpus,
     commands::{
         choice::choice,
         command::{Command, Context, Unread},
@@ -19,7 +20,7 @@ use crate::{
     },
     exit::{Code, Failure},
     output::{Format, Output},
-    project::{Build, Config, Package, load_dotenv},
+    project::{Build, Config, LastManifest, Package, load_dotenv},
 };
 
 const DEFAULT_DRAIN_SECONDS: u64 = 10;
@@ -159,11 +160,16 @@ async fn origin(
         return Ok(Origin::Images(Box::new(images)));
     }
     let features = config.features.iter().chain(&arguments.features).cloned().collect();
-    Ok(Origin::Crate(Build {
+    let build = Build {
         arguments: if arguments.release { release_arguments(config) } else { Vec::new() },
         features,
         environment: Vec::new(),
-    }))
+    };
+    let last = LastManifest::load(&package.directory);
+    let is_for_gpus =
+        |last: LastManifest| last.manifest.workers.iter().any(|own| own.compute.vram_gb().is_some());
+    let build = for_own_gpus(build, package, config, last.map(is_for_gpus), output).await?;
+    Ok(Origin::Crate(build))
 }
 
 /// Cargo's arguments for optimised code. It runs here only, so it may use all that this processor has.

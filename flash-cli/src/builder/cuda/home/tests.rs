@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 
 /// A toolkit whose compiler only answers queries.
-pub(in crate::builder::cuda) fn toolkit(root: &Path, version: &str, codes: &str, libraries: &str) {
+pub(crate) fn toolkit(root: &Path, version: &str, codes: &str, libraries: &str) {
     for directory in ["bin", "include/crt", libraries] {
         std::fs::create_dir_all(root.join(directory)).unwrap();
     }
