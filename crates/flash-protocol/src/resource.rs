@@ -243,6 +243,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if both lists are empty or a CPU instance is already set.
+    #[track_caller]
     pub const fn gpus(mut self, pools: &'static [GpuPool], types: &'static [GpuType]) -> Self {
         assert!(!pools.is_empty() || !types.is_empty(), "name at least one GPU pool or GPU type");
         assert!(!matches!(self.compute, Some(Compute::Cpu(_))), "a worker type is CPU or GPU, not both");
@@ -255,6 +256,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if a GPU that is set has less memory, no pool has that much, or a CPU instance is set.
+    #[track_caller]
     pub const fn vram_gib(mut self, gib: u32) -> Self {
         assert!(gib >= 1, "a worker with a GPU needs at least 1 GB of its memory");
         let pools = GpuPool::with_memory(gib);
@@ -271,6 +273,7 @@ impl ResourceConfig {
     }
 
     /// Each GPU that a worker may get has the memory that it needs.
+    #[track_caller]
     const fn gpus_have_memory(self) -> Self {
         const TOO_SMALL: &str = "a GPU that is named has less memory than `vram_gib` says: `flash catalog` lists \
                                  how much each has";
