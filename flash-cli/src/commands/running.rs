@@ -92,6 +92,14 @@ impl RunningApp {
         Ok(Some(Self { url, named, key: key.filter(|key| !key.is_empty()) }))
     }
 
+    /// The error that no environment is meant, with the way to the `flash run` that may be meant instead.
+    pub(crate) fn suggested(failure: Failure, scope: &ScopeArguments) -> Failure {
+        match Self::only(scope) {
+            Ok(url) => failure.hint(format!("to use the `flash run` at {url}, add --local")),
+            Err(_) => failure,
+        }
+    }
+
     /// The address of the only one of the crate.
     fn only(scope: &ScopeArguments) -> Result<String, Failure> {
         let app = scope.app()?;

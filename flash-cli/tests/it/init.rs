@@ -82,6 +82,14 @@ async fn hello_passes_its_tests_and_serves() {
     let names = json!({ "names": ["Ada", "Bob"] });
     let answer = Client::new().post(format!("{}/hello", app.url), names).await;
     assert_eq!((answer.status, answer.json()), (200, json!(["Hello, Ada!", "Hello, Bob!"])));
+
+    // As its README says; without `--local`, the error leads there.
+    let input = r#"{"name": "Ada"}"#;
+    let called = finish(&["call", "--local", "greet", input], &directory);
+    assert_eq!((called.code, called.stdout.trim()), (Some(0), "\"Hello, Ada!\""), "{called:?}");
+    let called = finish(&["call", "greet", input], &directory);
+    let hint = format!("to use the `flash run` at {}, add --local", app.url);
+    assert!(called.code == Some(2) && called.stderr.contains(&hint), "{called:?}");
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl Place {
             let manifest = Box::new(app.manifest().await?);
             return Ok(Self::Running { app, manifest });
         }
-        let scope = scope.environment(environment).await?;
+        let found = scope.environment(environment).await;
+        let scope = found.map_err(|failure| RunningApp::suggested(failure, scope))?;
         let spec = Box::new(scope.target.spec(&scope.id, None).await?);
         Ok(Self::Environment { scope, spec })
     }

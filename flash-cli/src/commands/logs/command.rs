@@ -119,7 +119,8 @@ async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Res
             (app.logs(&query).await?, ended.hint("start it again: flash run"))
         }
         None => {
-            let scope = arguments.scope.environment(environment).await?;
+            let found = arguments.scope.environment(environment).await;
+            let scope = found.map_err(|failure| RunningApp::suggested(failure, &arguments.scope))?;
             check_names(&scope, &query.select).await?;
             let message =
                 "the background service ended the log: it was stopped, or the environment was removed";
