@@ -264,6 +264,32 @@ async fn nothing_is_pruned_while_a_pull_has_files_without_a_name() {
 }
 
 #[tokio::test]
+async fn files_that_a_pull_is_about_to_bring_are_not_reported_as_damaged() {
+    let setup = Setup::new();
+    let locked = setup.pull(&NEEDED).await.unwrap().locked;
+    fs::remove_dir_all(setup.repo()).unwrap();
+    let (hub, cache, model) = (setup.client(|_| {}), setup.cache(), model_of("org/tiny@v1"));
+    let unfinished = std::sync::atomic::AtomicUsize::new(0);
+    // The callback is called by the pull, so another thread verifies meanwhile.
+    let beside = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(verify(&cache, &model, &locked, &|_| {}))
+    };
+    let during = |_| match std::thread::scope(|scope| scope.spawn(beside).join().unwrap()) {
+        Ok(damaged) => assert_eq!(damaged, []),
+        Err(DownloadError::BeingFetched { .. }) => {
+            unfinished.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        Err(other) => panic!("{other}"),
+    };
+    let patterns = Patterns::new(NEEDED);
+    let request = Request { model: &model, patterns: &patterns, locked: Some(&locked) };
+    pull(&hub, &cache, &request, &during).await.unwrap();
+    assert!(unfinished.into_inner() > 0);
+    assert_eq!(verify(&cache, &model, &locked, &|_| {}).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn verify_names_what_is_damaged_and_prune_removes_what_nothing_needs() {
     let setup = Setup::new();
     let pulled = setup.pull(&NEEDED).await.unwrap();

@@ -1,10 +1,13 @@
 //! Whether what is there is what is locked.
-use std::{fs, io};
+use std::{fs, io, path::Path};
 
 use flash_protocol::HubModel;
 
-use super::{error::DownloadError, pull::read};
-use crate::{cache::HubCache, lock::LockedModel};
+use super::{blob_lock::RepoLock, error::DownloadError, pull::read};
+use crate::{
+    cache::HubCache,
+    lock::{LockedFile, LockedModel},
+};
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -19,7 +22,8 @@ pub enum Damage {
 /// Reads every file of a locked model, and returns those that are not as locked. Never uses the network.
 ///
 /// # Errors
-/// When a file is there and cannot be read.
+/// When a file is there and cannot be read, and when one is missing or different while a process pulls the model: it may be
+/// about to come.
 pub async fn verify(
     cache: &HubCache,
     model: &HubModel,
@@ -27,21 +31,40 @@ pub async fn verify(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<(String, Damage)>, DownloadError> {
     let directory = cache.snapshot(model, &locked.commit);
-    let mut damaged = Vec::new();
+    let mut suspects = Vec::new();
     let mut done = 0;
     for (name, file) in &locked.files {
-        match read(&directory.join(name)).await {
-            Ok(content) if content.size == file.size && content.sha256 == file.sha256 => {}
-            Ok(_) => damaged.push((name.clone(), Damage::Different)),
-            Err(DownloadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                damaged.push((name.clone(), Damage::Missing));
-            }
-            Err(other) => return Err(other),
+        if damage(&directory.join(name), file).await?.is_some() {
+            suspects.push((name, file));
         }
         done += file.size;
         progress(done);
     }
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A pull may have ended since they were read: only what is wrong while none runs is damaged.
+    let _lock = match RepoLock::exclusive(cache, model) {
+        Err(pulled @ DownloadError::BeingFetched { .. }) => return Err(pulled),
+        // Nobody pulls into a cache where no lock can be made.
+        lock => lock.ok(),
+    };
+    let mut damaged = Vec::new();
+    for (name, file) in suspects {
+        damaged.extend(damage(&directory.join(name), file).await?.map(|damage| (name.clone(), damage)));
+    }
     Ok(damaged)
+}
+
+async fn damage(path: &Path, file: &LockedFile) -> Result<Option<Damage>, DownloadError> {
+    match read(path).await {
+        Ok(content) if content.size == file.size && content.sha256 == file.sha256 => Ok(None),
+        Ok(_) => Ok(Some(Damage::Different)),
+        Err(DownloadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(Some(Damage::Missing))
+        }
+        Err(other) => Err(other),
+    }
 }
 
 /// Removes a file of a commit, with its content, so that the next pull fetches it again.
