@@ -17,6 +17,8 @@ mod error;
 #[cfg(feature = "gguf")]
 mod gguf;
 mod language;
+#[cfg(any(test, feature = "bert", feature = "gguf"))]
+mod memory;
 mod sampling;
 mod schedule;
 mod text;

@@ -11,6 +11,7 @@ use flash_weights::{
 use super::{
     failure::{download_failure, lock_failure},
     place::ModelPlace,
+    room::too_large,
     wanted::{WantedModel, wanted},
 };
 use crate::{
@@ -66,6 +67,12 @@ pub(crate) async fn fetch(
             ModelReference::Path(_) | ModelReference::Volume { .. } => on_disk(model, &place.directory)?,
         };
         if let Some(locked) = &one.locked {
+            let of_model =
+                manifest.workers.iter().filter(|worker| one.model.workers.contains_key(&worker.name));
+            let reference = &one.model.entry.reference;
+            of_model
+                .filter_map(|worker| too_large(reference, locked.size(), worker))
+                .for_each(|warning| output.warning(&warning));
             next.models.insert(one.model.entry.reference.clone(), locked.clone());
         }
         fetched.push(one);

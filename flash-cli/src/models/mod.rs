@@ -5,6 +5,7 @@ mod deployed;
 mod failure;
 mod fetch;
 mod place;
+mod room;
 mod wanted;
 
 pub(crate) use deployed::{check_lock, deployed};

@@ -12,7 +12,11 @@ use super::{
     encoder::{Encoder, EncoderOptions},
     network::{Network, Pooling},
 };
-use crate::{device::device, error::LoadError};
+use crate::{
+    device::device,
+    error::{Format, LoadError},
+    memory,
+};
 
 /// Serves the encoder in a directory with [`EncoderOptions::default`]: a BERT such as all-MiniLM-L6-v2, in the files of
 /// Hugging Face: `model.safetensors`, `config.json`, `tokenizer.json`, and if they are there `sentence_bert_config.json`
@@ -20,7 +24,7 @@ use crate::{device::device, error::LoadError};
 ///
 /// # Errors
 ///
-/// If a file is missing, damaged, or of a kind that is not supported.
+/// If a file is missing, damaged, of a kind that is not supported, or larger than the memory that is left.
 pub fn bert(directory: impl AsRef<Path>) -> Result<Encoder, LoadError> {
     bert_with(directory, EncoderOptions::default())
 }
@@ -33,7 +37,7 @@ pub fn bert(directory: impl AsRef<Path>) -> Result<Encoder, LoadError> {
 pub fn bert_with(directory: impl AsRef<Path>, options: EncoderOptions) -> Result<Encoder, LoadError> {
     let directory = directory.as_ref();
     let there = |name: &str| Some(directory.join(name)).filter(|path| path.is_file());
-    let missing = |wanted| LoadError::Missing { directory: directory.to_owned(), wanted };
+    let missing = |wanted| LoadError::missing(directory, wanted, Format::Safetensors);
     let config_path = there("config.json").ok_or_else(|| missing("`config.json`"))?;
     let config: Config = read(&config_path)?;
     let kind: Kind = read(&config_path)?;
@@ -52,7 +56,12 @@ pub fn bert_with(directory: impl AsRef<Path>, options: EncoderOptions) -> Result
         Some(path) => read::<PoolingConfig>(&path)?.pooling(&path)?,
         None => Pooling::Mean,
     };
-    let network = Network::load(&weights, &config, pooling, device())
+    let device = device();
+    if device.is_cpu() {
+        memory::check(&weights)?;
+    }
+    flash_openai::report_loading("loading model.safetensors");
+    let network = Network::load(&weights, &config, pooling, device)
         .map_err(|source| LoadError::damaged(weights, source))?;
     Encoder::serve(network, tokenizer, longest, config.hidden_size, options)
 }

@@ -6,9 +6,10 @@ use candle_core::quantized::{GgmlDType, gguf_file::Content};
 use super::{
     attention::Cache,
     decoder::{Decoder, Span},
+    followed::Followed,
     metadata::Shape,
 };
-use crate::{Dimensions, Engine, EngineError, LoadError, Part, device::device};
+use crate::{Dimensions, Engine, EngineError, LoadError, Part, device::device, memory};
 
 /// A quantised language model.
 #[derive(Debug)]
@@ -52,10 +53,15 @@ impl GgufEngine {
     ///
     /// If the file cannot be read, is damaged, or holds a model of another family.
     pub fn load(path: &Path, quantization: Quantization) -> Result<Self, LoadError> {
-        let (content, mut file) = open(path)?;
+        let (content, file) = open(path)?;
         let unsupported = |reason| LoadError::Unsupported { path: path.to_owned(), reason };
         let shape = Shape::of(&content).map_err(unsupported)?;
-        let decoder = Decoder::load(&content, shape, &mut file, &device(), quantization.to_candle());
+        let device = device();
+        if device.is_cpu() {
+            memory::check(path)?;
+        }
+        let mut file = Followed::new(file, path);
+        let decoder = Decoder::load(&content, shape, &mut file, &device, quantization.to_candle());
         Ok(Self { decoder: decoder.map_err(|source| LoadError::damaged(path, source))? })
     }
 }

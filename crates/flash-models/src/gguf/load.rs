@@ -11,7 +11,7 @@ use super::{
     metadata::{number, text},
     tokenizer,
 };
-use crate::{ChatTemplate, LanguageModel, LoadError, Options, Vocabulary};
+use crate::{ChatTemplate, LanguageModel, LoadError, Options, Vocabulary, error::Format};
 
 /// Serves the quantised model in a directory with [`Options::default`]: one file `*.gguf`, of the family llama, qwen2 or
 /// qwen3. `path` may also be the file itself.
@@ -21,7 +21,7 @@ use crate::{ChatTemplate, LanguageModel, LoadError, Options, Vocabulary};
 ///
 /// # Errors
 ///
-/// If a file is missing, damaged, or of a kind that is not supported.
+/// If a file is missing, damaged, of a kind that is not supported, or larger than the memory that is left.
 pub fn gguf(path: impl AsRef<Path>) -> Result<LanguageModel, LoadError> {
     gguf_with(path, Options::default())
 }
@@ -54,7 +54,7 @@ fn find(path: &Path) -> Result<PathBuf, LoadError> {
     found.sort();
     let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
     match &found[..] {
-        [] => Err(LoadError::Missing { directory: path.to_owned(), wanted: "GGUF file (`*.gguf`)" }),
+        [] => Err(LoadError::missing(path, "GGUF file (`*.gguf`)", Format::Gguf)),
         [one] => Ok(one.clone()),
         several => {
             let found = several.iter().filter_map(name).collect();

@@ -6,6 +6,7 @@
 mod attention;
 mod decoder;
 mod engine;
+mod followed;
 mod load;
 mod metadata;
 mod tokenizer;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokenizers::Tokenizer;
 
 use super::{bytes::Spelling, template::ChatTemplate};
-use crate::error::LoadError;
+use crate::error::{Format, LoadError};
 
 /// What a model's files say about text. All but the tokenizer is optional.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Vocabulary {
     pub fn load(directory: &Path) -> Result<Self, LoadError> {
         let path = directory.join("tokenizer.json");
         if !path.is_file() {
-            return Err(LoadError::Missing { directory: directory.to_owned(), wanted: "`tokenizer.json`" });
+            return Err(LoadError::missing(directory, "`tokenizer.json`", Format::Tokenizer));
         }
         let tokenizer = Tokenizer::from_file(&path).map_err(|source| LoadError::damaged(path, source))?;
         Self::new(tokenizer).with_files(directory)
