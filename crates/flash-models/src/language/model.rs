@@ -33,11 +33,9 @@ impl LanguageModel {
         let tokens = options.cache_bytes / dimensions.bytes_per_token.max(1);
         // A prompt and an answer have a token at least.
         let context = dimensions.context.min(tokens).max(2);
-        let limits = Limits {
-            running: options.running.max(1),
-            tokens: tokens.max(context),
-            chunk: options.prompt_chunk.max(1),
-        };
+        let (running, tokens) = (options.running.max(1), tokens.max(context));
+        let chunk = options.prompt_chunk.max(1);
+        let limits = Limits { running, tokens, chunk, grant: Limits::grant_of(tokens, running) };
         let (vocabulary, line) = (Arc::new(vocabulary), Line::new(options.waiting));
         let runner = Runner::new(engine, Arc::clone(&vocabulary), Arc::clone(&line), limits, context);
         let thread = std::thread::Builder::new().name("model".to_owned()).spawn(move || runner.run());

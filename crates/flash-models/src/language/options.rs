@@ -7,8 +7,9 @@ pub struct Options {
     pub running: usize,
     /// Requests that wait for one of them. More are refused with 503. 256 by default.
     pub waiting: usize,
-    /// Bytes of the sequences' keys and values, prefixes of prompts included. A request starts when its prompt and all the
-    /// tokens that it may generate have room. 2 GiB by default. A context longer than this is shortened to it.
+    /// Bytes of the sequences' keys and values, prefixes of prompts included. A request starts when its prompt and the
+    /// beginning of its answer have room; if answers then need more than there is, the latest makes way and is computed again
+    /// later. 2 GiB by default. A context longer than this is shortened to it.
     pub cache_bytes: usize,
     /// Tokens of a prompt that are computed at once, from 1. Other answers wait for so many between two of their tokens.
     /// 32 by default.

@@ -2,6 +2,9 @@
 //!
 //! One turn of the model takes one token of each answer that runs, and one chunk of one prompt. So no answer waits for
 //! more than a chunk between its tokens, however many prompts come, and none gets two tokens while another gets one.
+//!
+//! Memory is reserved as answers grow, and not for all that they may become: many requests allow the whole context and use
+//! little of it. If there is none left, the latest answer makes way and is computed again later.
 
 /// Numbers one generation within a [`Scheduler`].
 pub(crate) type Id = u64;
@@ -15,6 +18,15 @@ pub(crate) struct Limits {
     pub(crate) tokens: usize,
     /// Tokens of a prompt that are computed in one turn.
     pub(crate) chunk: usize,
+    /// Tokens by which the memory of an answer grows, from 1.
+    pub(crate) grant: usize,
+}
+
+impl Limits {
+    /// A sixth of an equal share is little enough to admit many, and much enough that few have to make way.
+    pub(crate) fn grant_of(tokens: usize, running: usize) -> usize {
+        (tokens / (6 * running.max(1))).clamp(16, 256)
+    }
 }
 
 /// What one generation needs.
@@ -22,7 +34,7 @@ pub(crate) struct Limits {
 pub(crate) struct Needs {
     /// Tokens of the prompt.
     pub(crate) prompt: usize,
-    /// Tokens that prompt and answer may have together: so much is reserved.
+    /// Tokens that prompt and answer may have together; all of them fit into the memory.
     pub(crate) total: usize,
     /// A generation that runs, has the same prompt, and is still reading it. This one waits for its prefix.
     pub(crate) after: Option<Id>,
@@ -49,8 +61,20 @@ pub(crate) struct Scheduler {
 #[derive(Debug)]
 struct Running {
     id: Id,
+    /// Tokens that it has in memory.
+    used: usize,
     reserved: usize,
+    total: usize,
     phase: Phase,
+}
+
+/// What has to go, so that all others can take another token.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Tokens of prefixes.
+    pub(crate) forget: usize,
+    /// Generations that make way, the latest first. They run no more.
+    pub(crate) make_way: Vec<Id>,
 }
 
 #[derive(Debug)]
@@ -67,15 +91,49 @@ impl Scheduler {
     /// Tokens of prefixes that must be forgotten before a generation with these needs can run beside the others;
     /// `None` if it has to wait for one of them.
     pub(crate) fn room_for(&self, needs: &Needs, prefixes: usize) -> Option<usize> {
-        let left = self.limits.tokens.checked_sub(self.reserved + needs.total)?;
+        let left = self.limits.tokens.checked_sub(self.reserved + self.first(needs))?;
         (self.running.len() < self.limits.running).then(|| prefixes.saturating_sub(left))
     }
 
     /// Lets a generation run. It has room.
     pub(crate) fn admit(&mut self, id: Id, needs: &Needs) {
         let phase = Phase::Prompt { left: needs.prompt, served: self.turn, after: needs.after };
-        self.running.push(Running { id, reserved: needs.total, phase });
-        self.reserved += needs.total;
+        let reserved = self.first(needs);
+        self.running.push(Running { id, used: 0, reserved, total: needs.total, phase });
+        self.reserved += reserved;
+    }
+
+    /// What is reserved at first: room for the prompt and for the beginning of the answer.
+    fn first(&self, needs: &Needs) -> usize {
+        needs.total.min(needs.prompt.saturating_add(self.limits.grant))
+    }
+
+    /// Makes room for another token of every answer. The first that came always gets it: alone it fits.
+    pub(crate) fn make_room(&mut self, prefixes: usize) -> Room {
+        let mut make_way = Vec::new();
+        let mut at = 0;
+        while let Some(running) = self.running.get(at) {
+            let is_full = matches!(running.phase, Phase::Answer) && running.used >= running.reserved;
+            let more = self.limits.grant.min(running.total.saturating_sub(running.reserved));
+            if !is_full || more == 0 {
+                at += 1;
+            } else if self.reserved + more <= self.limits.tokens {
+                self.running[at].reserved += more;
+                self.reserved += more;
+                at += 1;
+            } else if let Some(latest) = self.running.pop() {
+                self.reserved -= latest.reserved;
+                make_way.push(latest.id);
+            }
+        }
+        Room { forget: prefixes.saturating_sub(self.room_for_prefixes()), make_way }
+    }
+
+    /// A token of an answer was computed.
+    pub(crate) fn token_taken(&mut self, id: Id) {
+        if let Some(running) = self.running.iter_mut().find(|running| running.id == id) {
+            running.used += 1;
+        }
     }
 
     /// Tokens that prefixes may have beside what runs.
@@ -109,6 +167,7 @@ impl Scheduler {
         if let Some(running) = self.running.iter_mut().find(|running| running.id == id)
             && let Phase::Prompt { left, served, .. } = &mut running.phase
         {
+            running.used += tokens.min(*left);
             *left -= tokens.min(*left);
             *served = turn;
             if *left == 0 {
@@ -135,7 +194,7 @@ mod tests {
     use super::*;
 
     fn scheduler(running: usize, tokens: usize) -> Scheduler {
-        Scheduler::new(Limits { running, tokens, chunk: 4 })
+        Scheduler::new(Limits { running, tokens, chunk: 4, grant: 1000 })
     }
 
     fn needs(prompt: usize, total: usize) -> Needs {
@@ -204,6 +263,40 @@ mod tests {
         scheduler.remove(1);
         assert_eq!(scheduler.room_for(&needs(10, 70), 0), Some(0));
         assert_eq!(scheduler.room_for_prefixes(), 70);
+    }
+
+    #[test]
+    fn memory_follows_what_answers_have_and_the_latest_makes_way() {
+        let limits = Limits { running: 8, tokens: 100, chunk: 4, grant: 10 };
+        let mut scheduler = Scheduler::new(limits);
+        // Each may become as long as the memory.
+        for id in 1..=5 {
+            assert_eq!(scheduler.room_for(&needs(10, 100), 0), Some(0), "{id}");
+            scheduler.admit(id, &needs(10, 100));
+            scheduler.prompt_read(id, 10);
+        }
+        assert_eq!(scheduler.room_for(&needs(10, 100), 0), None);
+        let mut made_way = Vec::new();
+        for tokens in 1..=90 {
+            let room = scheduler.make_room(0);
+            made_way.extend(room.make_way.into_iter().map(|id| (tokens, id)));
+            let turn = scheduler.next_turn(|_| true);
+            assert_eq!(turn[0], (1, Work::Token), "the first goes on");
+            turn.iter().for_each(|(id, _)| scheduler.token_taken(*id));
+            assert!(scheduler.running.iter().map(|running| running.used).sum::<usize>() <= 100);
+        }
+        // Ten more tokens for each of five do not fit, then for each of three, and at last for two.
+        assert_eq!(made_way, [(11, 5), (11, 4), (21, 3), (41, 2)]);
+        assert_eq!(scheduler.make_room(0), Room::default(), "it has all that it may have");
+    }
+
+    #[test]
+    fn an_answer_that_grows_takes_the_place_of_prefixes() {
+        let mut scheduler = Scheduler::new(Limits { running: 8, tokens: 100, chunk: 4, grant: 10 });
+        scheduler.admit(1, &needs(10, 100));
+        scheduler.prompt_read(1, 10);
+        (0..10).for_each(|_| scheduler.token_taken(1));
+        assert_eq!(scheduler.make_room(75), Room { forget: 5, make_way: Vec::new() });
     }
 
     #[test]

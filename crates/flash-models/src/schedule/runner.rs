@@ -1,8 +1,10 @@
 //! The thread of the model: admits, feeds, samples, sends.
 use std::{
     any::Any,
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Instant,
 };
 
 use flash_openai::{End, FinishReason, ModelError, Piece, Usage};
@@ -30,13 +32,20 @@ pub(crate) struct Runner<E: Engine> {
     scheduler: Scheduler,
     prefixes: Prefixes<E::Sequence>,
     running: Vec<Running<E::Sequence>>,
+    /// Those that made way for others, without their sequences: the first that came is the first.
+    made_way: VecDeque<Running<E::Sequence>>,
     next_id: Id,
 }
 
 /// A generation that runs.
 struct Running<S> {
     id: Id,
+    /// What is read before the next token: the prompt, and of one that made way the answer until then.
     prompt: Arc<[u32]>,
+    /// Tokens of the request's prompt.
+    asked: usize,
+    /// The answer so far.
+    answer: Vec<u32>,
     /// `None` until its first turn.
     sequence: Option<S>,
     /// Tokens of the prompt that the sequence has.
@@ -45,7 +54,6 @@ struct Running<S> {
     cached: usize,
     /// The token that was chosen last.
     token: u32,
-    generated: usize,
     most: usize,
     ignores_end: bool,
     sampler: Sampler,
@@ -78,6 +86,7 @@ impl<E: Engine> Runner<E> {
             scheduler: Scheduler::new(limits),
             prefixes: Prefixes::new(limits.chunk),
             running: Vec::new(),
+            made_way: VecDeque::new(),
             next_id: 0,
         }
     }
@@ -95,6 +104,7 @@ impl<E: Engine> Runner<E> {
                     tracing::error!("the model panicked: {reason}");
                     self.line.break_down(&reason);
                     self.fail_all(|| broken(&reason));
+                    flash_openai::report_broken(&format!("the model panicked: {reason}"));
                     break;
                 }
             }
@@ -112,6 +122,8 @@ impl<E: Engine> Runner<E> {
             }
             !gone
         });
+        self.made_way.retain(|running| !running.reply.is_gone());
+        self.make_room();
         while self.admit() {}
         let turn = self.plan();
         if turn.is_empty() {
@@ -131,8 +143,39 @@ impl<E: Engine> Runner<E> {
         true
     }
 
-    /// Lets the first of the line run, if there is room.
+    /// Lets the latest make way, if the answers have no room for another token.
+    fn make_room(&mut self) {
+        let room = self.scheduler.make_room(self.prefixes.tokens());
+        self.prefixes.shrink(self.prefixes.tokens() - room.forget);
+        for id in room.make_way {
+            let Some(at) = self.running.iter().position(|running| running.id == id) else { continue };
+            let mut running = self.running.remove(at);
+            running.sequence = None;
+            running.read = 0;
+            running.prompt = running.prompt[..running.asked].iter().chain(&running.answer).copied().collect();
+            self.made_way.push_front(running);
+        }
+    }
+
+    /// Lets the first that made way run again, if there is room. `None` if there is none.
+    fn admit_again(&mut self) -> Option<bool> {
+        let first = self.made_way.front()?;
+        let needs = Needs { prompt: first.prompt.len(), total: first.asked + first.most, after: None };
+        let forget = self.scheduler.room_for(&needs, self.prefixes.tokens());
+        if let Some((forget, running)) = forget.and_then(|forget| Some((forget, self.made_way.pop_front()?)))
+        {
+            self.prefixes.shrink(self.prefixes.tokens() - forget);
+            self.scheduler.admit(running.id, &needs);
+            self.running.push(running);
+        }
+        Some(forget.is_some())
+    }
+
+    /// Lets the first of the line run, if there is room. Those that made way were there before.
     fn admit(&mut self) -> bool {
+        if let Some(admitted) = self.admit_again() {
+            return admitted;
+        }
         let (mut forget, mut needs) = (0, None);
         let request = self.line.next_if(|request| {
             let wanted = self.needs(request);
@@ -150,13 +193,15 @@ impl<E: Engine> Runner<E> {
         self.prefixes.shrink(self.prefixes.tokens() - forget);
         self.next_id += 1;
         self.scheduler.admit(self.next_id, &needs);
+        reply.begun();
         self.running.push(Running {
             id: self.next_id,
             sequence: None,
             read: 0,
             cached: 0,
             token: 0,
-            generated: 0,
+            asked: prompt.len(),
+            answer: Vec::new(),
             most: needs.total - needs.prompt,
             ignores_end: sampling.ignore_eos,
             sampler: Sampler::new(Strategy::from(&sampling), &prompt),
@@ -200,7 +245,10 @@ impl<E: Engine> Runner<E> {
             match self.engine.prefix(prefix, tokens) {
                 Ok(Some(sequence)) => {
                     running.sequence = Some(sequence);
-                    (running.read, running.cached) = (tokens, tokens);
+                    running.read = tokens;
+                    if running.answer.is_empty() {
+                        running.cached = tokens;
+                    }
                     self.scheduler.prompt_read(running.id, tokens);
                 }
                 Ok(None) => {}
@@ -250,6 +298,9 @@ impl<E: Engine> Runner<E> {
         for at in 0..self.running.len() {
             let Some(work) = work_of(self.running[at].id, turn) else { continue };
             let row = rows.next().unwrap_or_default();
+            if work == Work::Token {
+                self.scheduler.token_taken(self.running[at].id);
+            }
             if let Work::Prompt(count) = work {
                 let running = &mut self.running[at];
                 running.read += count;
@@ -278,7 +329,12 @@ impl<E: Engine> Runner<E> {
 
     /// Keeps the beginning of a prompt that was read, if there is room beside what runs.
     fn keep_prefix(&mut self, at: usize) {
-        let Running { prompt, sequence: Some(sequence), cached, .. } = &self.running[at] else { return };
+        let Running { prompt, sequence: Some(sequence), cached, answer, .. } = &self.running[at] else {
+            return;
+        };
+        if !answer.is_empty() {
+            return;
+        }
         let tokens = self.prefixes.worth_keeping(prompt);
         let Some(left) = self.scheduler.room_for_prefixes().checked_sub(tokens) else { return };
         if tokens == 0 || tokens == *cached {
@@ -293,7 +349,7 @@ impl<E: Engine> Runner<E> {
     }
 
     fn fail_all(&mut self, error: impl Fn() -> ModelError) {
-        for running in self.running.drain(..) {
+        for running in self.running.drain(..).chain(self.made_way.drain(..)) {
             self.scheduler.remove(running.id);
             running.reply.fail(error());
         }
@@ -307,13 +363,13 @@ impl<S> Running<S> {
             return Next::Fail(ModelError::internal("the model failed: its logits are no numbers"));
         };
         self.token = chosen.token;
-        self.generated += 1;
+        self.answer.push(chosen.token);
         let ends = !self.ignores_end && vocabulary.ends_with(chosen.token);
         let mut added = match ends {
             true => self.text.end(),
             false => self.text.push(&chosen),
         };
-        let full = self.generated >= self.most;
+        let full = self.answer.len() >= self.most;
         if full && !ends && !added.stopped {
             let rest = self.text.end();
             added.text.push_str(&rest.text);
@@ -325,16 +381,13 @@ impl<S> Running<S> {
             (false, true) => Next::End(FinishReason::Length),
             (false, false) => Next::Continue,
         };
-        self.reply.piece(Piece { text: added.text, tokens: 1, logprobs: added.logprobs });
+        let at = Some(Instant::now());
+        self.reply.piece(Piece { text: added.text, tokens: 1, at, logprobs: added.logprobs });
         next
     }
 
     fn usage(&self) -> Usage {
-        Usage {
-            prompt_tokens: self.prompt.len(),
-            cached_tokens: self.cached,
-            completion_tokens: self.generated,
-        }
+        Usage { prompt_tokens: self.asked, cached_tokens: self.cached, completion_tokens: self.answer.len() }
     }
 }
 
