@@ -80,7 +80,7 @@ use proc_macro::TokenStream;
 /// | `http` | nothing, or a prefix, a string | none: takes jobs | alone; not on an `impl` |
 /// | `openai` | nothing for the name of `model`; the name of a model, a string; or a list | none: takes jobs | not with `http`; not on an `impl` |
 /// | `max_body_mib` | MiB of a body in each direction | 30 MB | 1 to 10240; for routes and routers |
-/// | `request_timeout` | seconds until an answer is complete, or between two parts of a stream | 330 | 1 to 604800; for routes and routers |
+/// | `request_timeout` | seconds until an answer is complete, or between two parts of a stream | 330; 600 with `openai` | 1 to 604800; for routes and routers |
 ///
 /// Set the hardware once per worker type: with `cpu`, `gpu`, `gpu_types` or `vram_gib` here, or with a `resource`.
 /// Other functions of the same worker type use `worker = "name"` alone, plus `method` and `path` for a route.

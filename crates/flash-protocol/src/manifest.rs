@@ -273,7 +273,8 @@ pub struct WorkerType {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body_mib: Option<u32>,
     /// Maximum seconds from sending a request to a worker until the last byte of its answer; of a stream or an
-    /// upgraded connection, until its next byte. `None` for [`WorkerType::DEFAULT_REQUEST_TIMEOUT`].
+    /// upgraded connection, until its next byte. `None` for [`WorkerType::DEFAULT_REQUEST_TIMEOUT`], or for
+    /// [`WorkerType::MODEL_REQUEST_TIMEOUT`] if it serves models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout_seconds: Option<u32>,
     /// The model that its workers load, if it has one.
@@ -286,6 +287,9 @@ impl WorkerType {
     pub const DEFAULT_BODY_BYTES: usize = 30_000_000;
     /// Maximum seconds of a request, unless set: the provider's limit.
     pub const DEFAULT_REQUEST_TIMEOUT: u32 = 330;
+    /// Maximum seconds of a request to a worker type that serves models, unless set: as long as the official clients of
+    /// OpenAI's API wait.
+    pub const MODEL_REQUEST_TIMEOUT: u32 = 600;
 
     /// Seconds that a worker on this machine may take to become ready, unless set.
     pub const DEFAULT_START_TIMEOUT: u32 = 7 * 60;
@@ -312,7 +316,16 @@ impl WorkerType {
 
     /// Maximum seconds of a request, or between two bytes of a stream.
     pub fn request_timeout(&self) -> Duration {
-        Duration::from_secs(self.request_timeout_seconds.unwrap_or(Self::DEFAULT_REQUEST_TIMEOUT).into())
+        let unset = match self.serves_models() {
+            true => Self::MODEL_REQUEST_TIMEOUT,
+            false => Self::DEFAULT_REQUEST_TIMEOUT,
+        };
+        Duration::from_secs(self.request_timeout_seconds.unwrap_or(unset).into())
+    }
+
+    /// Whether it has models behind OpenAI's API.
+    pub fn serves_models(&self) -> bool {
+        self.http.as_ref().is_some_and(|http| !http.models.is_empty())
     }
 }
 
@@ -549,6 +562,22 @@ mod tests {
         let models = HttpEntry { models: vec!["m".to_owned()], ..router(Some(OPENAI_PREFIX)) };
         assert!(models.owns("/v1/models") && models.owns("/health") && !models.owns("/health/x"));
         assert!(!chat.owns("/health"));
+    }
+
+    #[test]
+    fn a_request_to_models_may_take_as_long_as_clients_wait_unless_the_worker_type_says_otherwise() {
+        let mut worker: WorkerType = serde_json::from_value(serde_json::json!({
+            "name": "w", "kind": "load_balanced", "compute": { "type": "cpu", "instances": [] }, "workers_min": 0,
+            "workers_max": 1, "idle_timeout_seconds": 5, "execution_timeout_seconds": 600, "max_concurrency": 1,
+            "scaler": { "type": "request_count", "requests": 1 },
+            "http": { "models": [], "function": "f", "file": "", "line": 1 }
+        }))
+        .unwrap();
+        assert_eq!(worker.request_timeout().as_secs(), 330);
+        worker.http.as_mut().unwrap().models.push("m".to_owned());
+        assert_eq!(worker.request_timeout().as_secs(), 600);
+        worker.request_timeout_seconds = Some(20);
+        assert_eq!(worker.request_timeout().as_secs(), 20);
     }
 
     #[test]
