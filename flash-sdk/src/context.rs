@@ -17,7 +17,7 @@ use tokio_util::{
 };
 
 use flash_protocol::{
-    BatchRun, Error, ErrorKind, Result,
+    BatchRun, Error, ErrorKind, GenerationsByModel, Result,
     wire::{
         RawJson,
         envelope::Envelope,
@@ -59,6 +59,11 @@ struct Inner {
     batch_sink: Option<BatchSink>,
     /// What the call was in its last batch, and its share of that time.
     batch: Mutex<Option<(BatchRun, Duration)>>,
+    /// What models did for it. The call that a nested one belongs to has all of it.
+    generated: Mutex<GenerationsByModel>,
+    /// The call that a nested one belongs to.
+    #[cfg(feature = "openai")]
+    outer: Option<Context>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -116,6 +121,9 @@ impl Context {
             last_event_id,
             batch_sink,
             batch: Mutex::default(),
+            generated: Mutex::default(),
+            #[cfg(feature = "openai")]
+            outer: None,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -252,6 +260,27 @@ impl Context {
         *self.inner.batch.lock()
     }
 
+    /// Counts what a model does for this call, or for the one that it belongs to.
+    #[cfg(feature = "openai")]
+    pub(crate) fn count_generation(&self, model: &str, count: impl FnOnce(&mut flash_protocol::Generations)) {
+        let outermost = std::iter::successors(Some(self), |context| context.inner.outer.as_ref()).last();
+        let mut generated = outermost.unwrap_or(self).inner.generated.lock();
+        if !generated.contains_key(model) {
+            generated.insert(model.to_owned(), flash_protocol::Generations::default());
+        }
+        generated.get_mut(model).map(count);
+    }
+
+    /// Whether a model works or has worked for this call.
+    pub(crate) fn has_generated(&self) -> bool {
+        !self.inner.generated.lock().is_empty()
+    }
+
+    /// What models have done for this call since it was asked last.
+    pub(crate) fn take_generated(&self) -> GenerationsByModel {
+        std::mem::take(&mut *self.inner.generated.lock())
+    }
+
     pub(crate) fn progress_sink(&self) -> Option<&ProgressSink> {
         self.inner.progress.as_ref()
     }
@@ -273,6 +302,8 @@ impl Context {
         let mut nested = Self::new(setup);
         if let (Some(outer), Some(inner)) = (current, Arc::get_mut(&mut nested.inner)) {
             inner.blocking = outer.inner.blocking.clone();
+            #[cfg(feature = "openai")]
+            inner.outer.replace(outer.clone());
         }
         nested
     }
@@ -343,7 +374,8 @@ fn cost(nano_dollars_per_second: u64, time: Duration) -> u64 {
 
 /// Reports progress of the current job. Clients see it as `output` while the job runs.
 ///
-/// Outside a job, it has no effect.
+/// In `#[init]`, it says how far the worker's start is, such as `"loading weights: 40 %"`: `flash run` prints it, and
+/// `flash status` shows it until the worker is ready. Elsewhere, it has no effect.
 ///
 /// # Errors
 /// [`ErrorKind::Encode`] for a value that cannot be written as JSON.

@@ -53,6 +53,7 @@ async fn whole(mut stream: Generating) -> (String, Vec<TokenLogProb>, End) {
     loop {
         let item = tokio::time::timeout(BOUND, stream.next()).await.expect("an item comes");
         match item.unwrap().unwrap() {
+            Generated::Begun(_) => {}
             Generated::Piece(piece) => {
                 text.push_str(&piece.text);
                 logprobs.extend(piece.logprobs);

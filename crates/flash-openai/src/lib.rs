@@ -9,6 +9,7 @@
 
 mod answer;
 mod error;
+mod host;
 mod jobs;
 mod model;
 mod models;
@@ -16,6 +17,7 @@ mod request;
 mod routes;
 mod served;
 
+pub use host::{Ended, Host, Watch, report_broken, report_loading, set_host};
 pub use jobs::Jobs;
 pub use model::{
     BoxFuture, BoxStream, Embedding, EmbeddingModel, End, FinishReason, Generated, Generating, Generation,

@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_protocol::wire::exchange::{ToWorker, Writer};
+use flash_protocol::{
+    GenerationsByModel,
+    wire::exchange::{ToWorker, Writer},
+};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
@@ -80,6 +83,8 @@ pub(crate) struct Balancer {
 struct Inner {
     /// How many requests a worker gets before another one gets any: its batch, which is cheapest when it is full.
     fill: Option<usize>,
+    /// Whether the workers have models, and say what these did for a request.
+    has_models: bool,
     backends: HashMap<WorkerId, Backend>,
     /// Starting workers; requests for one of them may wait for it.
     coming: HashSet<WorkerId>,
@@ -103,12 +108,19 @@ struct Backend {
     frames: Option<Writer<ToWorker>>,
     account: Account,
     slots: usize,
-    /// The requests that it serves: number of the slot and the request's id.
-    requests: Vec<(u64, Arc<str>)>,
+    requests: Vec<Served>,
     /// Requests that nobody waits for, until the worker has released them.
     abandoned: Vec<Abandoned>,
     idle_since: Instant,
     draining: bool,
+}
+
+/// A request that a worker serves.
+struct Served {
+    slot: u64,
+    request_id: Arc<str>,
+    /// Where the worker's word about its models goes, while it has not come.
+    generated: Option<oneshot::Sender<GenerationsByModel>>,
 }
 
 /// A request that nobody waits for. Its thread may still run and hold its slot.
@@ -125,14 +137,14 @@ impl Backend {
 
     fn end(&mut self, slot: u64) {
         // By number: a resumed worker has the id of one whose requests may still be ending.
-        self.requests.retain(|(number, _)| *number != slot);
+        self.requests.retain(|request| request.slot != slot);
         self.abandoned.retain(|abandoned| abandoned.slot != slot);
         self.idle_since = Instant::now();
     }
 
     /// Asks the worker to report the end of this request; `false` if it cannot.
     fn abandon(&mut self, slot: u64, began: Instant) -> bool {
-        let known = self.requests.iter().any(|(number, _)| *number == slot);
+        let known = self.requests.iter().any(|request| request.slot == slot);
         let asked = known && self.frames.as_ref().is_some_and(|frames| frames.send(ToWorker::Release(slot)));
         if asked {
             self.abandoned.push(Abandoned { slot, began, since: Instant::now() });
@@ -152,6 +164,8 @@ pub(crate) struct Slot {
     since: Instant,
     ending: Option<Ending>,
     progress: Progress,
+    /// What models did for it; `None` where there are no models.
+    generated: Option<oneshot::Receiver<GenerationsByModel>>,
     /// Whether the worker knows the slot's number.
     is_known_to_worker: bool,
 }
@@ -186,6 +200,11 @@ impl Slot {
     /// The worker has ended it.
     pub(crate) fn over(&mut self) {
         self.progress = Progress::Over;
+    }
+
+    /// What models did for it, once the worker has said it: at its end.
+    pub(crate) fn generated(&mut self) -> Option<oneshot::Receiver<GenerationsByModel>> {
+        self.generated.take()
     }
 
     /// How its request ends, as far as known. A request that is retried elsewhere does not end here.
@@ -288,7 +307,9 @@ impl Inner {
     fn occupy(&mut self, balancer: &Arc<Balancer>, worker: &WorkerId, request_id: Arc<str>) -> Option<Slot> {
         let number = self.number();
         let backend = self.backends.get_mut(worker).filter(|backend| backend.has_room())?;
-        backend.requests.push((number, request_id.clone()));
+        let (sender, generated) = self.has_models.then(oneshot::channel).unzip();
+        let served = Served { slot: number, request_id: request_id.clone(), generated: sender };
+        backend.requests.push(served);
         let mut cost_share = backend.account.begin();
         cost_share.charge_to(request_id);
         let (worker, address, is_known_to_worker) =
@@ -304,6 +325,7 @@ impl Inner {
             since,
             ending: None,
             progress,
+            generated,
             is_known_to_worker,
         })
     }
@@ -329,8 +351,8 @@ fn place(requests: usize, fill: Option<usize>) -> (bool, usize) {
 
 impl Balancer {
     /// Without workers. With `fill`, each worker gets that many requests before another one gets any.
-    pub(crate) fn new(fill: Option<usize>) -> Arc<Self> {
-        let inner = Inner { fill, ..Inner::default() };
+    pub(crate) fn new(fill: Option<usize>, has_models: bool) -> Arc<Self> {
+        let inner = Inner { fill, has_models, ..Inner::default() };
         Arc::new(Self { inner: Mutex::new(inner), changed: Notify::new() })
     }
 
@@ -384,6 +406,15 @@ impl Balancer {
             }
         }
         self.hand_out(inner, worker);
+    }
+
+    /// A worker has said what models did for a request.
+    pub(crate) fn generated(&self, worker: &WorkerId, slot: u64, models: GenerationsByModel) {
+        let mut inner = self.lock();
+        let backend = inner.backends.get_mut(worker);
+        let served = backend.and_then(|backend| backend.requests.iter_mut().find(|one| one.slot == slot));
+        // Its line may be written already.
+        let _ = served.and_then(|served| served.generated.take()).map(|line| line.send(models));
     }
 
     /// Workers that hold a request for longer than `grace`, although nobody waits for it and its time `limit` has
@@ -539,7 +570,7 @@ impl Balancer {
     /// The request that a worker serves, if it serves exactly one: its output belongs to it.
     pub(crate) fn only_request(&self, worker: &WorkerId) -> Option<String> {
         match self.lock().backends.get(worker)?.requests.as_slice() {
-            [(_, only)] => Some(only.to_string()),
+            [only] => Some(only.request_id.to_string()),
             _ => None,
         }
     }
@@ -548,7 +579,7 @@ impl Balancer {
     pub(crate) fn requests_on(&self, worker: &WorkerId) -> Vec<String> {
         let inner = self.lock();
         let requests = inner.backends.get(worker).into_iter().flat_map(|backend| &backend.requests);
-        requests.map(|(_, request)| request.to_string()).collect()
+        requests.map(|request| request.request_id.to_string()).collect()
     }
 
     /// Whether no request waits or runs.

@@ -21,6 +21,7 @@ mod lifecycle;
 mod listener;
 mod machine;
 mod meter;
+mod metrics;
 mod options;
 mod overview;
 mod platform;

@@ -1,5 +1,7 @@
 //! The current state of a platform, for display.
-use flash_protocol::manifest::EndpointKind;
+use std::collections::BTreeMap;
+
+use flash_protocol::{Generations, ModelLoad, manifest::EndpointKind};
 use jiff::Timestamp;
 
 use super::{
@@ -63,6 +65,12 @@ pub struct TypeOverview {
     pub failed: u64,
     /// The batches of its functions, by name, over the same time. Functions that had none are left out.
     pub batches: Vec<(String, BatchSums)>,
+    /// What its models did over the same time, by name. Models that did nothing are left out.
+    pub models: Vec<(String, Generations)>,
+    /// What the models of its workers have to do now, by name.
+    pub model_loads: BTreeMap<String, ModelLoad>,
+    /// What the worker that has been starting the longest says that it does.
+    pub loading: Option<String>,
     /// The latest, the newest first; five at most.
     pub last_errors: Vec<Problem>,
 }
@@ -143,6 +151,9 @@ fn type_overview(pool: &Pool) -> TypeOverview {
         completed,
         failed,
         batches: pool.tally().batches(),
+        models: pool.tally().models(),
+        model_loads: pool.model_loads(),
+        loading: pool.loading(),
         last_errors: pool.tally().problems(),
     }
 }

@@ -179,14 +179,17 @@ fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
         if ended.next.is_none() {
             count(&tally, &ended);
         }
-        let Ended { job, request_id, function, worker, status, ran, batch, cost, error, next } = ended;
+        let Ended { job, request_id, function, worker, status, ran, batch, generated, cost, error, next } =
+            ended;
         let batch = batch.map_or_else(String::new, in_batch);
+        let models: String =
+            generated.iter().map(|(model, of)| format!(", {model}: {}", of.line())).collect();
         let function = function.unwrap_or_else(|| "job".to_owned());
         let cost = if is_priced { format!(", {cost}") } else { String::new() };
         let error = error.map_or(String::new(), |error| format!(": {error}"));
         let time = ran.as_secs_f64() * 1000.0;
         let text = match next {
-            None => format!("{function} {} in {time:.2} ms{batch}{cost}{error}", status.as_str()),
+            None => format!("{function} {} in {time:.2} ms{batch}{models}{cost}{error}", status.as_str()),
             Some(Next { attempt, wait }) => {
                 let (failed, wait) = (attempt - 1, wait.as_secs_f64());
                 format!(

@@ -7,11 +7,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use flash_protocol::{BatchRun, catalogue::NanoDollars};
+use flash_protocol::{BatchRun, Generations, GenerationsByModel, Latencies, catalogue::NanoDollars};
 use parking_lot::{Mutex, MutexGuard};
 
 /// Problems that are kept of each worker type; the oldest go.
 const KEPT_PROBLEMS: usize = 5;
+/// Models of a worker type that are counted: workers choose their names.
+const MAX_MODELS: usize = 64;
 /// Characters of a problem: functions and workers choose them.
 const MAX_MESSAGE: usize = 500;
 
@@ -70,6 +72,65 @@ impl BatchSums {
     }
 }
 
+/// How large, costly and slow the batches of a function were.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct BatchClasses {
+    /// Calls of each batch.
+    pub size: SizeClasses,
+    /// The cost of each batch.
+    pub cost: SizeClasses,
+    /// Of each call, as those in [`BatchSums`].
+    pub prepare: Latencies,
+    pub wait: Latencies,
+    /// Of each batch.
+    pub run: Latencies,
+}
+
+impl BatchClasses {
+    fn add(&mut self, run: &BatchRun) {
+        self.prepare.record(Duration::from_micros(run.prepare_us));
+        self.wait.record(Duration::from_micros(run.wait_us));
+        if run.leads {
+            self.size.record(run.size.into());
+            self.cost.record(run.total_cost);
+            self.run.record(Duration::from_micros(run.run_us));
+        }
+    }
+}
+
+/// How large things were: how many up to each power of two, 65,536 at most, and their sum.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SizeClasses {
+    counts: [u64; Self::BOUNDS + 1],
+    sum: u64,
+}
+
+impl SizeClasses {
+    const BOUNDS: usize = 17;
+
+    pub(crate) fn record(&mut self, size: u64) {
+        // The power of two that it does not exceed.
+        let class =
+            size.max(1).checked_next_power_of_two().map_or(Self::BOUNDS, |bound| bound.ilog2() as usize);
+        self.counts[class.min(Self::BOUNDS)] += 1;
+        self.sum = self.sum.saturating_add(size);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// Each bound with how many were larger than the one before and not larger than it. The last bound is infinite.
+    pub(crate) fn classes(&self) -> Vec<(f64, u64)> {
+        let bounds = (0..Self::BOUNDS).map(|power| (1_u64 << power) as f64).chain([f64::INFINITY]);
+        bounds.zip(self.counts).collect()
+    }
+}
+
 /// How a job or request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -95,11 +156,15 @@ struct Inner {
     functions: HashMap<Box<str>, Function>,
     /// Everything without a known function, such as requests to a command.
     others: Calls,
+    /// By the name of the model.
+    models: GenerationsByModel,
 }
 
 struct Function {
     shown: Box<str>,
     calls: Calls,
+    /// `None` until it has any.
+    batches: Option<Box<BatchClasses>>,
 }
 
 impl Inner {
@@ -120,7 +185,7 @@ impl Tally {
     pub(crate) fn name(&self, functions: impl Iterator<Item = (String, String)>) {
         let mut inner = self.lock();
         for (called, shown) in functions {
-            let new = || Function { shown: shown.clone().into(), calls: Calls::default() };
+            let new = || Function { shown: shown.clone().into(), calls: Calls::default(), batches: None };
             inner.functions.entry(called.into()).or_insert_with(new).shown = shown.clone().into();
         }
     }
@@ -147,7 +212,39 @@ impl Tally {
 
     /// A call that has ended ran in this batch.
     pub(crate) fn ran_in_batch(&self, function: Option<&str>, run: &BatchRun) {
-        self.lock().calls(function).batches.add(run);
+        let mut inner = self.lock();
+        inner.calls(function).batches.add(run);
+        if let Some(function) = function.and_then(|function| inner.functions.get_mut(function)) {
+            function.batches.get_or_insert_default().add(run);
+        }
+    }
+
+    /// Models did this for a request or job.
+    pub(crate) fn generated(&self, models: &GenerationsByModel) {
+        let mut inner = self.lock();
+        for (model, more) in models {
+            if let Some(sums) = inner.models.get_mut(model) {
+                sums.add(more);
+            } else if inner.models.len() < MAX_MODELS {
+                inner.models.insert(model.clone(), more.clone());
+            }
+        }
+    }
+
+    /// What each model did, by name.
+    pub(crate) fn models(&self) -> Vec<(String, Generations)> {
+        self.lock().models.iter().map(|(model, sums)| (model.clone(), sums.clone())).collect()
+    }
+
+    /// The batches of each function that had any, by name.
+    pub(crate) fn batch_classes(&self) -> Vec<(String, BatchClasses)> {
+        let inner = self.lock();
+        let classes = |function: &Function| {
+            Some((function.shown.to_string(), BatchClasses::clone(function.batches.as_deref()?)))
+        };
+        let mut all: Vec<(String, BatchClasses)> = inner.functions.values().filter_map(classes).collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all
     }
 
     /// The batches of each function that had any, by name.
@@ -245,6 +342,31 @@ mod tests {
             run: micros(100),
         };
         assert_eq!(tally.batches(), [("embed".to_owned(), sums)]);
+        let classes = tally.batch_classes().remove(0).1;
+        assert_eq!((classes.size.count(), classes.size.sum(), classes.cost.sum()), (1, 2, 8));
+        assert_eq!((classes.wait.count(), classes.run.count()), (2, 1));
+    }
+
+    #[test]
+    fn a_size_counts_up_to_the_power_of_two_that_it_does_not_exceed() {
+        let mut sizes = SizeClasses::default();
+        for size in [0, 1, 2, 3, 65_536, 65_537, u64::MAX] {
+            sizes.record(size);
+        }
+        let classes = sizes.classes();
+        assert_eq!(classes[..3], [(1.0, 2), (2.0, 1), (4.0, 1)]);
+        assert_eq!(classes[16..], [(65_536.0, 1), (f64::INFINITY, 2)]);
+    }
+
+    #[test]
+    fn models_are_counted_by_name_and_no_more_than_a_worker_type_can_have() {
+        let tally = Tally::default();
+        let one = Generations { stop: 1, prompt_tokens: 3, ..Generations::default() };
+        for name in (0..MAX_MODELS + 5).chain([0]) {
+            tally.generated(&GenerationsByModel::from([(format!("{name:03}"), one.clone())]));
+        }
+        let models = tally.models();
+        assert_eq!((models.len(), models[0].1.prompt_tokens), (MAX_MODELS, 6));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod error;
 pub mod exit_code;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
+mod generation;
 pub mod manifest;
 mod model;
 mod resource;
@@ -37,6 +38,7 @@ pub use batch::{BatchLimits, BatchRun};
 pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 pub use command_worker::CommandWorker;
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};
+pub use generation::{GenerationEnd, Generations, GenerationsByModel, LATENCY_BOUNDS, Latencies, ModelLoad};
 pub use model::{HubModel, InvalidModel, ModelEntry, ModelReference, ModelSource, is_commit};
 pub use resource::{Compute, Lifetime, ResourceConfig, Scaler};
 pub use retries::Retries;

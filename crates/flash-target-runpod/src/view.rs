@@ -162,6 +162,8 @@ async fn worker_status(
         failed: health.jobs.failed,
         last_errors,
         batches: Vec::new(),
+        models: Vec::new(),
+        loading: None,
         cost,
     })
 }

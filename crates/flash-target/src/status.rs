@@ -1,4 +1,6 @@
 //! The current state of an environment.
+use std::collections::BTreeMap;
+
 use flash_protocol::{catalogue::NanoDollars, manifest::EndpointKind};
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +111,12 @@ pub struct WorkerStatus {
     /// The batches of its functions over the same time as `completed`; only of those that had any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub batches: Vec<FunctionBatches>,
+    /// Its models: what they do now, and what they did over the same time as `completed`. Only those that had work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelStatus>,
+    /// What the worker that has been starting the longest says that it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loading: Option<String>,
     /// Over the same time as [`Status::cost`].
     pub cost: Option<NanoDollars>,
 }
@@ -130,6 +138,37 @@ pub struct FunctionBatches {
     pub wait_seconds: f64,
     /// Seconds that the batches ran, each counted once.
     pub run_seconds: f64,
+}
+
+/// A model behind OpenAI's API.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelStatus {
+    /// As clients name it.
+    pub model: String,
+    /// Answers that it computes now.
+    pub running: u64,
+    /// Answers that wait for it now.
+    pub waiting: u64,
+    /// Answers and embeddings that ended, by how: `stop`, `length`, `abort` or `error`.
+    pub answers: BTreeMap<String, u64>,
+    /// Tokens of prompts and of embedded texts.
+    pub prompt_tokens: u64,
+    /// Those of them that it knew already.
+    pub cached_tokens: u64,
+    /// Tokens of answers.
+    pub generated_tokens: u64,
+    /// Seconds from a request until the model began with it: the average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_seconds: Option<f64>,
+    /// Seconds from a request until its first token: the average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_seconds: Option<f64>,
+    /// Seconds between two tokens of an answer: the average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub between_tokens_seconds: Option<f64>,
+    /// Seconds from a request until the end of its answer: the average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_seconds: Option<f64>,
 }
 
 /// Workers by state.

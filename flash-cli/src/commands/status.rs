@@ -3,7 +3,9 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use clap::Args;
 use flash_protocol::catalogue::NanoDollars;
-use flash_target::{FunctionBatches, GpuStatus, JobMemory, Serving, Status, WorkerCounts, WorkerStatus};
+use flash_target::{
+    FunctionBatches, GpuStatus, JobMemory, ModelStatus, Serving, Status, WorkerCounts, WorkerStatus,
+};
 
 use super::{
     command::{Command, Context},
@@ -127,6 +129,11 @@ fn show(status: &Status, output: &Output) {
         output.line("");
         batches.into_iter().for_each(|function| output.line(&batch_line(function)));
     }
+    let models: Vec<&ModelStatus> = status.workers.iter().flat_map(|worker| &worker.models).collect();
+    if !models.is_empty() {
+        output.line("");
+        models.into_iter().for_each(|model| output.line(&model_line(model)));
+    }
     if let Some(memory) = &status.job_memory {
         output.line("");
         output.line(&memory_line(memory));
@@ -156,7 +163,7 @@ fn row(worker: &WorkerStatus) -> Vec<String> {
         worker.name.clone(),
         worker.compute.clone(),
         format!("{}..={}", worker.workers_min, worker.workers_max),
-        counts(&worker.workers),
+        counts(&worker.workers, worker.loading.as_deref()),
         worker.waiting.to_string(),
         worker.running.to_string(),
         worker.completed.to_string(),
@@ -178,6 +185,29 @@ fn batch_line(of: &FunctionBatches) -> String {
         of.prepare_seconds * 1000.0 / calls,
         of.wait_seconds * 1000.0 / calls,
         of.run_seconds * 1000.0 / batches,
+    )
+}
+
+/// `model smollm2-135m: 2 running, 1 waiting; 12 answers (10 stop, 2 length), 516 tokens in (40 known), 768 out; first token
+/// after 120.0 ms, then one every 15.2 ms, answer after 950.0 ms`: times are averages.
+fn model_line(of: &ModelStatus) -> String {
+    let ends: Vec<String> = of.answers.iter().map(|(end, count)| format!("{count} {end}")).collect();
+    let count: u64 = of.answers.values().sum();
+    let ends = if ends.is_empty() { String::new() } else { format!(" ({})", ends.join(", ")) };
+    let known = if of.cached_tokens > 0 { format!(" ({} known)", of.cached_tokens) } else { String::new() };
+    let times = [
+        ("waited", of.queue_seconds),
+        ("first token after", of.first_token_seconds),
+        ("then one every", of.between_tokens_seconds),
+        ("answer after", of.answer_seconds),
+    ];
+    let times =
+        times.iter().filter_map(|(what, mean)| Some(format!("{what} {:.1} ms", mean.as_ref()? * 1000.0)));
+    let times: Vec<String> = times.collect();
+    let times = if times.is_empty() { String::new() } else { format!("; {}", times.join(", ")) };
+    format!(
+        "model {}: {} running, {} waiting; {count} answers{ends}, {} tokens in{known}, {} out{times}",
+        of.model, of.running, of.waiting, of.prompt_tokens, of.generated_tokens,
     )
 }
 
@@ -205,10 +235,11 @@ fn gpu_line(gpu: &GpuStatus) -> String {
 }
 
 /// `2 busy, 1 idle`: states without workers are left out.
-fn counts(counts: &WorkerCounts) -> String {
+fn counts(counts: &WorkerCounts, loading: Option<&str>) -> String {
     let WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds } = *counts;
+    let doing = loading.map_or_else(String::new, |loading| format!(": {loading}"));
     let starting_for =
-        loading_seconds.map_or_else(String::new, |seconds| format!(" (loading for {seconds} s)"));
+        loading_seconds.map_or_else(String::new, |seconds| format!(" (loading for {seconds} s{doing})"));
     let all = [
         (busy, "busy"),
         (idle, "idle"),
@@ -284,9 +315,25 @@ mod tests {
     #[test]
     fn workers_are_told_by_what_they_do() {
         let busy = WorkerCounts { busy: 2, idle: 1, ..WorkerCounts::default() };
-        assert_eq!(counts(&busy), "2 busy, 1 idle");
+        assert_eq!(counts(&busy, None), "2 busy, 1 idle");
         let loading = WorkerCounts { starting: 1, loading_seconds: Some(43), ..busy };
-        assert_eq!(counts(&loading), "2 busy, 1 idle, 1 starting (loading for 43 s)");
-        assert_eq!(counts(&WorkerCounts::default()), "none");
+        assert_eq!(counts(&loading, None), "2 busy, 1 idle, 1 starting (loading for 43 s)");
+        let doing = counts(&loading, Some("reading the weights: 40 %"));
+        assert_eq!(doing, "2 busy, 1 idle, 1 starting (loading for 43 s: reading the weights: 40 %)");
+        assert_eq!(counts(&WorkerCounts::default(), None), "none");
+    }
+
+    #[test]
+    fn models_are_told_by_what_they_do_and_by_averages() {
+        let mut model = ModelStatus { model: "parrot".to_owned(), waiting: 1, ..ModelStatus::default() };
+        assert_eq!(model_line(&model), "model parrot: 0 running, 1 waiting; 0 answers, 0 tokens in, 0 out");
+        model.answers = [("length".to_owned(), 2), ("stop".to_owned(), 10)].into();
+        (model.prompt_tokens, model.cached_tokens, model.generated_tokens) = (516, 40, 768);
+        (model.first_token_seconds, model.between_tokens_seconds) = (Some(0.12), Some(0.0152));
+        assert_eq!(
+            model_line(&model),
+            "model parrot: 0 running, 1 waiting; 12 answers (2 length, 10 stop), 516 tokens in (40 known), 768 out; first \
+             token after 120.0 ms, then one every 15.2 ms"
+        );
     }
 }

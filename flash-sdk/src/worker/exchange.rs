@@ -9,7 +9,7 @@ use flash_protocol::{
         Payload,
         exchange::{
             self, ATTACHMENTS_HEADER, BatchFrame, DoneFrame, FrameFormat, JobFrame, MAX_RESULT_BYTES,
-            OutputFrame, PROTOCOL, Reader, ReadyFrame, ToPlatform, ToWorker, Writer,
+            OutputFrame, PROTOCOL, REPORTS_HEADER, Reader, ReadyFrame, ToPlatform, ToWorker, Writer,
         },
         job::ErrorText,
     },
@@ -18,13 +18,17 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::{io::AsyncRead, net::TcpStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use super::{
     health::Health,
     heartbeat::Heartbeat,
     http::Server,
     job::{self, Finished, Functions, Job},
+    reports::reports,
     settings::{ExchangeAddress, Settings},
     shutdown::Shutdown,
 };
@@ -47,6 +51,7 @@ pub(super) async fn run_queue(
 ) -> Result<(), String> {
     let connection = Connection::open(address).await?;
     health.report_to(connection.frames.clone());
+    let _loads = connection.report();
     if let Some(peers) = peers {
         peers.use_exchange(connection.calls.clone());
     }
@@ -106,6 +111,7 @@ pub(super) async fn run_load_balanced(
     let http_port = Some(server.port());
     let connection = Connection::open(address).await?;
     health.report_to(connection.frames.clone());
+    let _loads = connection.report();
     if let Some(peers) = peers {
         peers.use_exchange(connection.calls.clone());
     }
@@ -161,16 +167,17 @@ struct Connection {
     frames: Writer<ToPlatform>,
     calls: Calls,
     writing: tokio::task::JoinHandle<()>,
+    takes_reports: bool,
 }
 
 impl Connection {
     async fn open(address: &ExchangeAddress) -> Result<Self, String> {
         let problem = |reason: String| format!("could not open the exchange at {}: {reason}", address.url);
-        let (upgraded, format) = tokio::time::timeout(CONNECT, upgrade(address))
+        let Upgraded { connection, format, takes_reports } = tokio::time::timeout(CONNECT, upgrade(address))
             .await
             .map_err(|_| problem("no answer".to_owned()))?
             .map_err(problem)?;
-        let (read, write) = tokio::io::split(TokioIo::new(upgraded));
+        let (read, write) = tokio::io::split(TokioIo::new(connection));
         let (frames, writing) = exchange::write(write, format);
         // Ends with the connection, or when requested.
         let writing = tokio::spawn(async move {
@@ -179,12 +186,25 @@ impl Connection {
             }
         });
         let calls = Calls::new(frames.clone());
-        Ok(Self { reader: exchange::read(Box::new(read)), frames, calls, writing })
+        Ok(Self { reader: exchange::read(Box::new(read)), frames, calls, writing, takes_reports })
+    }
+
+    /// Reports go to the platform from now on, if it takes them. Dropping the result ends those about models' loads.
+    fn report(&self) -> AbortOnDropHandle<()> {
+        reports().report_to(self.takes_reports.then(|| self.frames.clone()));
+        AbortOnDropHandle::new(tokio::spawn(reports().send_loads()))
     }
 }
 
-/// Sends `GET` with an upgrade, over plain HTTP, because the exchange is local. Returns also what the platform reads.
-async fn upgrade(address: &ExchangeAddress) -> Result<(hyper::upgrade::Upgraded, FrameFormat), String> {
+/// A connection that speaks the exchange, and what the platform understands on it.
+struct Upgraded {
+    connection: hyper::upgrade::Upgraded,
+    format: FrameFormat,
+    takes_reports: bool,
+}
+
+/// Sends `GET` with an upgrade, over plain HTTP, because the exchange is local.
+async fn upgrade(address: &ExchangeAddress) -> Result<Upgraded, String> {
     let uri: http::Uri = address.url.parse().map_err(|error| format!("not a URL: {error}"))?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err("expected an http:// URL".to_owned());
@@ -215,8 +235,9 @@ async fn upgrade(address: &ExchangeAddress) -> Result<(hyper::upgrade::Upgraded,
         true => FrameFormat::Attachments,
         false => FrameFormat::Json,
     };
-    let upgraded = hyper::upgrade::on(response).await.map_err(|error| error.to_string())?;
-    Ok((upgraded, format))
+    let takes_reports = response.headers().contains_key(REPORTS_HEADER);
+    let connection = hyper::upgrade::on(response).await.map_err(|error| error.to_string())?;
+    Ok(Upgraded { connection, format, takes_reports })
 }
 
 /// A job's ID and attempt. The same job may arrive again while its stopped attempt is still ending.
@@ -327,7 +348,16 @@ impl Session {
             Err(error) => (None, Some(ErrorText::of(error.to_wire(), &self.hostname).to_text())),
         };
         let batch = context.batch().map(|(run, _)| run);
+        let generated = context.take_generated();
         // If the connection is broken, the platform has already put the job back into the queue.
-        self.frames.send(ToPlatform::Done(DoneFrame { id, attempt, output, error, ran_us, batch }));
+        self.frames.send(ToPlatform::Done(DoneFrame {
+            id,
+            attempt,
+            output,
+            error,
+            ran_us,
+            batch,
+            generated,
+        }));
     }
 }

@@ -1,4 +1,5 @@
-//! Asks the values of this worker whether they are healthy, and has the worker replaced when one is not.
+//! Asks the values of this worker whether they are healthy, and has the worker replaced when one is not, or when a model
+//! has said that it is broken.
 //!
 //! The Flash platform replaces a worker that reports itself. Any other platform starts a new worker when this one
 //! ends, so there it stops taking work and ends.
@@ -9,6 +10,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
     lifecycles::{Lifecycles, within_no_call},
+    reports::reports,
     shutdown::Shutdown,
 };
 use crate::descriptor::{HealthCheck, Lifecycle};
@@ -46,6 +48,7 @@ impl Health {
         let mut checks: FuturesUnordered<_> = checks.collect();
         tokio::select! {
             Some(problem) = checks.next() => self.act(problem, shutdown),
+            reason = reports().broken() => self.act(reason, shutdown),
             () = shutdown.requested() => {}
         }
         std::future::pending().await

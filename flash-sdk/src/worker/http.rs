@@ -22,7 +22,7 @@ use flash_protocol::{
         envelope::Envelope,
         error_body,
         events::KeptId,
-        exchange::HELD_HEADER,
+        exchange::{GENERATED_HEADER, HELD_HEADER},
         identity::{RequestId, TraceParent},
         unsupported_coding,
     },
@@ -222,7 +222,7 @@ impl Serving {
         if let Some(cancel) = cancel {
             cancel.disarm();
         }
-        let request_id = context.request_id().to_owned();
+        let (request_id, has_generated) = (context.request_id().to_owned(), context.has_generated());
         let mut response = match answer {
             Ok(response) => response,
             // Within the call, so that the log line contains the request ID.
@@ -231,6 +231,9 @@ impl Serving {
             }
         };
         let headers = response.headers_mut();
+        if has_generated {
+            headers.insert(GENERATED_HEADER, HeaderValue::from_static("1"));
+        }
         if running.is_some_and(|running| running.holds_its_slot()) {
             headers.insert(HELD_HEADER, HeaderValue::from_static("1"));
         }

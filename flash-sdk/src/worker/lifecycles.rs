@@ -1,11 +1,12 @@
 //! The values of the `#[remote] impl`s on this worker: made before it takes work, ended after its last.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use flash_protocol::Result;
 use tokio_util::sync::CancellationToken;
 
+use super::reports::reports;
 use crate::{
-    context::{Context, Setup},
+    context::{Context, ProgressSink, Setup},
     descriptor::{Function, Lifecycle, RouterFunction, Step},
     panic,
 };
@@ -42,7 +43,8 @@ impl Lifecycles {
     /// The first error of an `#[init]`.
     pub(super) async fn init(&self) -> Result<()> {
         for (stage, lifecycle) in &self.all {
-            within_no_call(lifecycle.init)
+            let progress: ProgressSink = Arc::new(|value| reports().loading_value(&value));
+            within(Setup { progress: Some(progress), ..Setup::default() }, lifecycle.init)
                 .await
                 .map_err(|error| error.context(format!("`{stage}` could not be initialised")))?;
         }
@@ -78,7 +80,11 @@ impl Lifecycles {
 
 /// Runs a step in a context of its own. A panic is an error.
 pub(super) async fn within_no_call(step: Step) -> Result<()> {
-    let context = Context::new(Setup::default());
+    within(Setup::default(), step).await
+}
+
+async fn within(setup: Setup, step: Step) -> Result<()> {
+    let context = Context::new(setup);
     panic::catch_async(context.scope(async { step().await })).await.and_then(|outcome| outcome)
 }
 

@@ -13,10 +13,13 @@ mod log;
 mod processor;
 mod queue;
 mod replay;
+mod reports;
 mod requests;
 mod role;
 mod sent_events;
 mod settings;
 mod shutdown;
+#[cfg(feature = "openai")]
+mod watched_models;
 
 pub use role::{AppInfo, IntoExit, main};

@@ -272,9 +272,14 @@ impl Worker {
                 Some((run, share)) => job_end::text_in_batch(function, status, ran, share, run.size),
                 None => job_end::text(function, status, ran),
             };
+            let of_models: String = context
+                .take_generated()
+                .iter()
+                .map(|(model, of)| format!(", {model}: {}", of.line()))
+                .collect();
             match &outcome {
-                Ok(_) => tracing::info!("{}", text(JobStatus::Completed)),
-                Err(error) => tracing::info!("{}: {error}", text(JobStatus::Failed)),
+                Ok(_) => tracing::info!("{}{of_models}", text(JobStatus::Completed)),
+                Err(error) => tracing::info!("{}{of_models}: {error}", text(JobStatus::Failed)),
             }
         });
         let stop_pod = self.is_task();

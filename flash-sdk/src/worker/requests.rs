@@ -9,6 +9,7 @@ use http::HeaderMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
+use super::reports::reports;
 use crate::context::Context;
 
 /// The running requests. Cheap to clone.
@@ -22,6 +23,7 @@ pub(super) struct Running {
     slot: Option<u64>,
     /// Tracks the request and its threads.
     work: TaskTracker,
+    context: Context,
     _itself: TaskTrackerToken,
 }
 
@@ -37,7 +39,7 @@ impl Requests {
         if let Some(slot) = slot {
             self.lock().insert(slot, work.clone());
         }
-        Running { requests: self.clone(), slot, _itself: work.token(), work }
+        Running { requests: self.clone(), slot, context: context.clone(), _itself: work.token(), work }
     }
 
     /// Completes when nothing of the request in this slot runs; at once if it has ended or is unknown.
@@ -70,6 +72,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        reports().request_ended(self.slot, &self.context);
         // While threads run, the request stays known, because the platform asks for their end.
         if let Some(slot) = self.slot.filter(|_| self.work.len() <= 1) {
             self.requests.lock().remove(&slot);

@@ -192,6 +192,8 @@ fn work() -> Result<ExitCode, String> {
     });
     let peers = call::settle(call::Process::Worker(functions.worker_type().name.clone()));
     log::install(settings.log_level);
+    #[cfg(feature = "openai")]
+    super::watched_models::watch();
     if let Some(secret) = variables::get(variables::RUNPOD_API_KEY).as_deref().and_then(unresolved) {
         tracing::warn!(
             "the account has no secret `{secret}`, so calls to other worker types will be refused: create it \

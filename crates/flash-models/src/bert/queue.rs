@@ -64,7 +64,7 @@ impl Queue {
                 }
             }
             State::Closed => return Err(unloaded()),
-            State::Broken(reason) => return Err(broken(reason)),
+            State::Broken(reason) => return Err(replaced(reason)),
         }
         self.wake();
         Ok(replies)
@@ -128,9 +128,10 @@ impl Queue {
         tracing::error!("the model panicked: {reason}");
         let error = broken(&reason);
         let before = std::mem::replace(&mut *self.state.lock(), State::Broken(reason.clone()));
+        flash_openai::report_broken(&format!("the model panicked: {reason}"));
         if let State::Open(waiting) = before {
             for text in waiting {
-                let _ = text.reply.send(Err(broken(&reason)));
+                let _ = text.reply.send(Err(replaced(&reason)));
             }
         }
         error
@@ -161,6 +162,13 @@ fn answer(batch: Vec<Waiting>, vectors: Result<Vec<Vec<f32>>, ModelError>) {
             }
         }
     }
+}
+
+/// Nothing of the request has run: another worker can take it.
+fn replaced(reason: &str) -> ModelError {
+    ModelError::overloaded(format!(
+        "the model panicked ({reason}), and its worker is being replaced: try again later"
+    ))
 }
 
 fn broken(reason: &str) -> ModelError {

@@ -59,7 +59,7 @@ impl Line {
                 waiting.push_back(Request { prompt, sampling, reply });
             }
             State::Closed => return Err(ModelError::internal("the model was unloaded")),
-            State::Broken(reason) => return Err(broken(reason)),
+            State::Broken(reason) => return Err(replaced(reason)),
         }
         self.wake.wake();
         Ok(answer)
@@ -120,12 +120,20 @@ impl Line {
         let before = std::mem::replace(&mut *self.state.lock(), State::Broken(reason.to_owned()));
         if let State::Open(waiting) = before {
             for request in waiting {
-                request.reply.fail(broken(reason));
+                request.reply.fail(replaced(reason));
             }
         }
     }
 }
 
+/// Nothing of the request has run: another worker can take it.
+fn replaced(reason: &str) -> ModelError {
+    ModelError::overloaded(format!(
+        "the model panicked ({reason}), and its worker is being replaced: try again later"
+    ))
+}
+
+/// It ran when the model panicked.
 pub(super) fn broken(reason: &str) -> ModelError {
     ModelError::internal(format!("the model panicked ({reason}): this worker takes no more requests"))
 }

@@ -3,6 +3,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use flash_openai::{End, Generated, ModelError, Piece};
@@ -15,6 +16,8 @@ use super::wake::Wake;
 pub(super) const AHEAD: usize = 16;
 /// Room for the last piece and the end: an answer that is done holds no memory of the model.
 const FOR_THE_END: usize = 2;
+/// Room for the word that it has begun.
+const FOR_THE_BEGINNING: usize = 1;
 
 /// The side of the model.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub(crate) struct Answer {
 }
 
 pub(super) fn reply(wake: &Arc<Wake>) -> (Reply, Answer) {
-    let (sender, receiver) = channel(AHEAD + FOR_THE_END);
+    let (sender, receiver) = channel(AHEAD + FOR_THE_END + FOR_THE_BEGINNING);
     (Reply { sender }, Answer { receiver, wake: Arc::clone(wake), ended: false })
 }
 
@@ -44,6 +47,10 @@ impl Reply {
     /// Whether the reader keeps up.
     pub(super) fn can_take(&self) -> bool {
         self.sender.capacity() > FOR_THE_END
+    }
+
+    pub(super) fn begun(&self) {
+        self.send(Ok(Generated::Begun(Instant::now())));
     }
 
     pub(super) fn piece(&self, piece: Piece) {
@@ -76,7 +83,7 @@ impl Stream for Answer {
         self.wake.wake();
         let item =
             item.unwrap_or_else(|| Err(ModelError::internal("the model stopped before the answer ended")));
-        self.ended = !matches!(item, Ok(Generated::Piece(_)));
+        self.ended = matches!(item, Ok(Generated::End(_)) | Err(_));
         Poll::Ready(Some(item))
     }
 }

@@ -22,6 +22,7 @@ impl Totals {
     pub(crate) fn count(&mut self, choice: usize, generated: &Generated) {
         let Some(running) = self.running.get_mut(choice) else { return };
         match generated {
+            Generated::Begun(_) => {}
             Generated::Piece(piece) => *running += piece.tokens,
             Generated::End(end) => {
                 let Usage { cached_tokens, completion_tokens, .. } = end.usage;

@@ -1,5 +1,5 @@
 //! One answer of a language model: what is asked, and what comes.
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Instant};
 
 use futures_util::Stream;
 
@@ -74,6 +74,9 @@ impl Sampling {
 /// An item of a generation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Generated {
+    /// The model begins with it at this moment; until then it waited. A model that does not say so begins with its first
+    /// piece.
+    Begun(Instant),
     /// More text.
     Piece(Piece),
     /// The last item.
@@ -87,6 +90,8 @@ pub struct Piece {
     pub text: String,
     /// Tokens generated since the piece before.
     pub tokens: usize,
+    /// When the last of them was generated, for metrics. `None`: when the piece is read.
+    pub at: Option<Instant>,
     /// One for each of the tokens of `text`, if [`Sampling::logprobs`] asks for it. May come later than the tokens are
     /// counted, as the text does.
     pub logprobs: Vec<TokenLogProb>,

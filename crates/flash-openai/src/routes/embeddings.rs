@@ -11,7 +11,8 @@ use super::{Api, Body};
 use crate::{
     answer,
     error::ApiError,
-    model::ModelError,
+    host::{Ended, Watched},
+    model::{ModelError, Usage},
     request::{EmbeddingRequest, parse},
 };
 
@@ -22,7 +23,16 @@ pub(super) async fn embeddings(State(api): State<Arc<Api>>, body: Body) -> Resul
     let dimensions = request.dimensions(model.dimensions(), model.can_shorten())?;
     let texts = request.texts()?;
     let count = texts.len();
-    let mut embeddings = model.embed(texts).await?;
+    let mut watched = Watched::new(&request.model, 0);
+    let mut embeddings = match model.embed(texts).await {
+        Ok(embeddings) => embeddings,
+        Err(error) => {
+            watched.end(Ended::Error, Usage::default());
+            return Err(error.into());
+        }
+    };
+    let prompt_tokens = embeddings.iter().map(|embedding| embedding.tokens).sum();
+    watched.end(Ended::Stop, Usage { prompt_tokens, ..Usage::default() });
     if embeddings.len() != count {
         let message = format!("the model made {} embeddings of {count} texts", embeddings.len());
         return Err(ModelError::internal(message).into());

@@ -91,7 +91,7 @@ where
     F::Choice: Send,
 {
     let stream = plan.stream;
-    let running = start(model, prompts, plan, default_max_tokens)?;
+    let running = start(model, &heading.model, prompts, plan, default_max_tokens)?;
     match stream {
         Some(usage) => stream::begin::<F>(running, heading, usage).await,
         None => whole::<F>(running, &heading).await,
@@ -113,6 +113,7 @@ async fn whole<F: Form>(mut running: Running, heading: &Heading) -> Result<Respo
         let item = item?;
         running.totals.count(index, &item);
         match item {
+            Generated::Begun(_) => {}
             Generated::Piece(piece) => {
                 choices[index].text.push_str(&piece.text);
                 choices[index].logprobs.extend(piece.logprobs);

@@ -2,13 +2,14 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{
-    StreamExt as _,
+    StreamExt as _, future,
     stream::{BoxStream, SelectAll, select_all},
 };
 
 use crate::{
     answer::Totals,
     error::ApiError,
+    host::Watched,
     model::{Generated, Generation, ModelError, Sampling, TextModel},
     request::{Controls, UsageInStream},
 };
@@ -48,6 +49,7 @@ type Choice = BoxStream<'static, (usize, Result<Generated, ModelError>)>;
 /// Starts all choices, if every prompt fits the context.
 pub(super) fn start(
     model: &dyn TextModel,
+    name: &str,
     prompts: Vec<Vec<u32>>,
     plan: Plan,
     default_max_tokens: Option<usize>,
@@ -69,11 +71,17 @@ pub(super) fn start(
             let seed = plan.sampling.seed.map(|seed| seed.wrapping_add(nth));
             let sampling = Sampling { max_tokens, seed, ..plan.sampling.clone() };
             let index = choices.len();
+            let mut watched = Watched::new(name, prompt.len());
             let generating = model.generate(Generation { prompt: prompt.clone(), sampling });
             // A panic ends this choice with an event, and not the connection.
             let items = AssertUnwindSafe(generating).catch_unwind();
             let items = items.map(|item| item.unwrap_or_else(|_| Err(super::panicked())));
-            choices.push(items.map(move |item| (index, item)).boxed());
+            let items = items.filter_map(move |item| {
+                watched.saw(&item);
+                // It is no part of the answer: the status is open until a token is there, or an error.
+                future::ready((!matches!(item, Ok(Generated::Begun(_)))).then_some((index, item)))
+            });
+            choices.push(items.boxed());
         }
     }
     let totals = Totals::new(prompt_tokens, choices.len());

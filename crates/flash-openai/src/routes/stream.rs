@@ -99,6 +99,7 @@ impl<F: Form> Chunks<F> {
 
     fn take_item(&mut self, index: usize, item: &Generated) {
         match item {
+            Generated::Begun(_) => {}
             // Held back text: nothing to show yet.
             Generated::Piece(piece) if piece.text.is_empty() && piece.logprobs.is_empty() => {}
             Generated::Piece(piece) => {

@@ -2,6 +2,7 @@
 mod chat;
 mod completions;
 mod embeddings;
+mod host;
 mod jobs;
 mod model;
 mod streams;

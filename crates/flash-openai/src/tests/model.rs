@@ -88,7 +88,12 @@ impl TextModel for Scripted {
                     .take(count)
                     .collect(),
             });
-            items.push(Ok(Generated::Piece(Piece { tokens: 1, logprobs: top.into_iter().collect(), text })));
+            items.push(Ok(Generated::Piece(Piece {
+                tokens: 1,
+                at: None,
+                logprobs: top.into_iter().collect(),
+                text,
+            })));
         }
         if items.iter().all(Result::is_ok) && !self.is_endless {
             let usage = Usage { prompt_tokens, cached_tokens: 2, completion_tokens: self.pieces.len() + 1 };

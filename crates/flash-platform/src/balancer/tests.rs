@@ -55,7 +55,7 @@ fn waits(balancer: &Arc<Balancer>, choice: WorkerChoice) -> Asking {
 
 #[tokio::test]
 async fn a_worker_with_batches_is_filled_before_the_next_one_gets_any() {
-    let balancer = Balancer::new(Some(2));
+    let balancer = Balancer::new(Some(2), false);
     for worker in ["a", "b"] {
         balancer.attach(&worker.into(), address(1), 4, Account::free(), None);
     }

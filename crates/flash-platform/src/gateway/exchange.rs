@@ -16,7 +16,8 @@ use flash_protocol::{
         Payload,
         exchange::{
             self, ATTACHMENTS_HEADER, BatchFrame, BatchedJob, CallFrame, ChunksReadFrame, DoneFrame,
-            FrameFormat, PROTOCOL, ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker, Writer,
+            FrameFormat, GeneratedFrame, PROTOCOL, REPORTS_HEADER, ReadyFrame, ReplyFrame, ReplyResult,
+            ToPlatform, ToWorker, Writer,
         },
     },
 };
@@ -79,6 +80,7 @@ pub(super) async fn open(
         (header::CONNECTION, HeaderValue::from_static("upgrade")),
         (header::UPGRADE, HeaderValue::from_static(PROTOCOL)),
         (HeaderName::from_static(ATTACHMENTS_HEADER), HeaderValue::from_static("1")),
+        (HeaderName::from_static(REPORTS_HEADER), HeaderValue::from_static("1")),
     ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
@@ -175,6 +177,11 @@ impl Session {
             ToPlatform::Released(slot) => self.pool.released(&self.worker, slot),
             ToPlatform::Unhealthy(frame) => self.pool.replace_unhealthy(&self.worker, &frame.reason),
             ToPlatform::Batch(frame) => self.batch(frame),
+            ToPlatform::Generated(GeneratedFrame { slot, models }) => {
+                self.pool.generated(&self.worker, slot, models);
+            }
+            ToPlatform::Models(loads) => self.pool.models_have(&self.worker, loads),
+            ToPlatform::Loading(text) => self.pool.is_loading(&self.worker, &text),
             ToPlatform::Call(call) => self.call(call),
             ToPlatform::Abandon(call) => {
                 if let Some(running) = self.calls.remove(&call) {
@@ -198,10 +205,14 @@ impl Session {
     }
 
     fn done(&mut self, done: DoneFrame) {
-        let DoneFrame { id, attempt, output, error, ran_us, batch } = done;
+        let DoneFrame { id, attempt, output, error, ran_us, batch, generated } = done;
         let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&id)) else { return };
         if let Some(batch) = batch {
             queue.ran_in_batch(&self.worker, job, attempt, batch);
+        }
+        if !generated.is_empty() {
+            self.pool.tally().generated(&generated);
+            queue.generated(&self.worker, job, attempt, generated);
         }
         // Everything that was printed before the result was sent is in the pipe: it belongs to this job.
         self.pool.work_ends(&self.worker);

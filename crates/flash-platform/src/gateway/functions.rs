@@ -26,7 +26,7 @@ use super::{
     error::Refusal,
     input::check_input,
     limits::MAX_RUNSYNC_BYTES,
-    nesting, openai,
+    metrics, nesting, openai,
     proxy::{self, Callee},
     queue_api,
     request_id::{RequestId, trace_parent},
@@ -61,6 +61,10 @@ async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Resp
         Ok(target) => target,
         // A router may have the root; otherwise it is the platform's.
         Err(NoRoute::UnknownPath { .. }) if path == "/" => return docs::index(&release, method),
+        // So is this one, unless the app has it.
+        Err(NoRoute::UnknownPath { .. }) if path == metrics::PATH => {
+            return metrics::answer(&release, method);
+        }
         Err(none) => return Err(no_route(none, method, path)),
     };
     match target {

@@ -25,6 +25,7 @@ mod hosts;
 mod input;
 mod keys;
 mod limits;
+mod metrics;
 mod nesting;
 mod openai;
 mod proxy;

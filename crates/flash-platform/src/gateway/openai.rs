@@ -64,16 +64,12 @@ async fn answer_of_endpoint(state: &GatewayState, id: &str, request: Request) ->
     let release = state.live()?;
     let whole = request.uri().path().to_owned();
     let Some((endpoint, path)) = below_endpoint(&whole) else { return Err(unknown_path(&whole)) };
-    let worker = release.manifest.worker(endpoint).filter(|worker| is_served(worker));
+    let worker = release.manifest.worker(endpoint).filter(|worker| worker.serves_models());
     let Some(worker) = worker else {
         let endpoint = Truncated(endpoint);
         return Err(Refusal::not_found(format!("`{endpoint}` is no worker type that serves models")));
     };
     answer(state, &release, Some(worker), id, path, request).await
-}
-
-fn is_served(worker: &WorkerType) -> bool {
-    worker.http.as_ref().is_some_and(|http| !http.models.is_empty())
 }
 
 /// Answers a request for the models of one worker type, or of all.

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     access, costs, docs,
     error::{Shape, rendered},
-    framing, functions, openai, queue_api, readable,
+    framing, functions, metrics, openai, queue_api, readable,
     request_id::{REQUEST_ID, RequestId},
     state::GatewayState,
 };
@@ -89,6 +89,7 @@ fn router(state: Arc<GatewayState>) -> Router {
         .route("/_flash/manifest", get(readable::manifest))
         .route("/_flash/logs", post(readable::logs))
         .route("/_flash/bill", get(costs::bill))
+        .route("/_flash/metrics", get(metrics::all))
         .route("/_flash/requests/{request_id}", get(costs::request))
         .merge(queue_api::router())
         .route("/v2/{endpoint}/openai/{*path}", any(openai::of_endpoint))

@@ -7,6 +7,7 @@ mod control_loop;
 mod crash;
 mod ended_workers;
 mod liveness;
+mod reported;
 mod resume;
 mod supervision;
 mod worker;

@@ -1,6 +1,7 @@
 //! One worker as its pool keeps it: its state, and how it is asked to stop.
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use flash_protocol::ModelLoad;
 use tokio::sync::watch;
 
 use super::{
@@ -30,6 +31,14 @@ pub(super) enum Stop {
     Now,
 }
 
+/// What a worker does while it starts, in its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Loading {
+    pub text: String,
+    /// When the log last said something about it.
+    pub said_at: Instant,
+}
+
 /// One worker, as the pool keeps it.
 pub(super) struct Worker {
     pub phase: Phase,
@@ -46,6 +55,10 @@ pub(super) struct Worker {
     pub is_late: bool,
     /// Why it has no GPU yet.
     pub waits_for_gpu: Option<String>,
+    /// What it does while it starts, if it says so.
+    pub loading: Option<Loading>,
+    /// What its models have to do, by name.
+    pub model_loads: BTreeMap<String, ModelLoad>,
     stop: watch::Sender<Stop>,
 }
 
@@ -60,6 +73,8 @@ impl Worker {
             started_at: Instant::now(),
             is_late: false,
             waits_for_gpu: None,
+            loading: None,
+            model_loads: BTreeMap::new(),
             pulse: Arc::new(Pulse::new()),
             output: None,
             ready_at: None,

@@ -127,7 +127,9 @@ impl Pool {
                 let queue = Queue::new(&worker_type.name, release, limits, &context.queues, on_end);
                 WorkSource::Queue(Arc::new(queue))
             }
-            EndpointKind::LoadBalanced => WorkSource::Balanced(Balancer::new(rules.largest_batch)),
+            EndpointKind::LoadBalanced => {
+                WorkSource::Balanced(Balancer::new(rules.largest_batch, worker_type.serves_models()))
+            }
         };
         let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, closing, .. } =
             context.clone();

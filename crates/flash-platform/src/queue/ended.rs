@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use flash_protocol::{
-    BatchRun,
+    BatchRun, GenerationsByModel,
     catalogue::NanoDollars,
     wire::job::{ErrorText, JobStatus},
 };
@@ -24,6 +24,8 @@ pub(crate) struct Ended {
     pub ran: Duration,
     /// The batch that its last attempt ran in.
     pub batch: Option<BatchRun>,
+    /// What models did in its last attempt.
+    pub generated: GenerationsByModel,
     /// Of all its attempts.
     pub cost: NanoDollars,
     pub error: Option<String>,
@@ -53,6 +55,11 @@ impl Ended {
             status: entry.status(),
             ran: entry.run.as_ref().and_then(|run| run.ran).unwrap_or_default(),
             batch: entry.run.as_ref().and_then(|run| run.batch.as_deref().copied()),
+            generated: entry
+                .run
+                .as_ref()
+                .and_then(|run| run.generated.as_deref().cloned())
+                .unwrap_or_default(),
             cost: entry.cost,
             error,
             next: None,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use flash_protocol::{
-    BatchRun, ErrorKind, WireError,
+    BatchRun, ErrorKind, GenerationsByModel, WireError,
     catalogue::NanoDollars,
     wire::{
         RawJson,
@@ -314,6 +314,17 @@ impl Queue {
             && lease.attempt == attempt
         {
             entry.run_mut().batch = Some(Box::new(batch));
+        }
+    }
+
+    /// Models did this for an attempt that ends now.
+    pub(crate) fn generated(&self, worker: &WorkerId, job: JobId, attempt: u32, models: GenerationsByModel) {
+        if let Some(entry) = self.lock().jobs.get_mut(job)
+            && let JobState::Running(lease) = &entry.state
+            && lease.worker == *worker
+            && lease.attempt == attempt
+        {
+            entry.run_mut().generated = Some(Box::new(models));
         }
     }
 

@@ -2,7 +2,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use flash_protocol::{
-    BatchRun,
+    BatchRun, GenerationsByModel,
     catalogue::NanoDollars,
     wire::{
         Payload, RawJson,
@@ -116,6 +116,8 @@ pub(super) struct Run {
     pub reported_run: Option<Duration>,
     /// The batch that the last attempt ran in, once it has ended.
     pub batch: Option<Box<BatchRun>>,
+    /// What models did in the last attempt, once it has ended and if there were any.
+    pub generated: Option<Box<GenerationsByModel>>,
     pub progress: Option<RawJson>,
     pub chunks: Chunks,
     pub arrivals: Option<Arc<Notify>>,

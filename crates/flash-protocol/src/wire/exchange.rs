@@ -12,9 +12,14 @@
 //! frames; for another, attachments are base64 within the JSON.
 mod connection;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::batch::BatchRun;
+use crate::{
+    batch::BatchRun,
+    generation::{GenerationsByModel, ModelLoad},
+};
 
 use super::{
     Payload, RawJson,
@@ -40,6 +45,13 @@ pub const SLOT_HEADER: &str = "x-flash-slot";
 
 /// In an answer: a thread of the request still runs, so its slot is not free after the last byte.
 pub const HELD_HEADER: &str = "x-flash-held";
+
+/// In the answer `101`: the platform takes [`ToPlatform::Generated`], [`ToPlatform::Models`] and
+/// [`ToPlatform::Loading`].
+pub const REPORTS_HEADER: &str = "x-flash-reports";
+
+/// In an answer: models worked for the request, and [`ToPlatform::Generated`] says what they did.
+pub const GENERATED_HEADER: &str = "x-flash-generated";
 
 /// Platform to worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,6 +95,12 @@ pub enum ToPlatform {
     Unhealthy(UnhealthyFrame),
     /// A batch begins. Only of jobs that came with [`JobFrame::weighed`].
     Batch(BatchFrame),
+    /// What models did for a request that ended. Only if the platform takes it: [`REPORTS_HEADER`].
+    Generated(GeneratedFrame),
+    /// What the worker's models have to do now, all of them. Only if the platform takes it: [`REPORTS_HEADER`].
+    Models(BTreeMap<String, ModelLoad>),
+    /// What the worker is doing while it gets ready, in words. Only if the platform takes it: [`REPORTS_HEADER`].
+    Loading(String),
 }
 
 /// A job for a worker.
@@ -156,6 +174,15 @@ pub struct UnhealthyFrame {
     pub reason: String,
 }
 
+/// What models did for a request.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GeneratedFrame {
+    /// Its slot.
+    pub slot: u64,
+    /// By model.
+    pub models: GenerationsByModel,
+}
+
 /// The end of a job.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DoneFrame {
@@ -174,6 +201,9 @@ pub struct DoneFrame {
     /// If it ran in a batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchRun>,
+    /// What models did for it.
+    #[serde(default, skip_serializing_if = "GenerationsByModel::is_empty")]
+    pub generated: GenerationsByModel,
 }
 
 /// A chunk or progress of a running job.

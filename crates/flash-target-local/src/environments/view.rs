@@ -1,12 +1,16 @@
 //! Reports about environments.
+use std::collections::BTreeMap;
+
 use flash_platform::{BatchSums, Counts, GpuOverview, TypeOverview};
 use flash_protocol::{
+    Generations, Latencies, ModelLoad,
     catalogue::NanoDollars,
     manifest::{EndpointKind, WorkerType},
 };
 use flash_target::{
-    DeployedEndpoint, Environment, EnvironmentId, FunctionBatches, GpuStatus, JobMemory, LastError, Problem,
-    ReleaseRecord, ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
+    DeployedEndpoint, Environment, EnvironmentId, FunctionBatches, GpuStatus, JobMemory, LastError,
+    ModelStatus, Problem, ReleaseRecord, ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts,
+    WorkerStatus,
 };
 
 use super::{
@@ -180,6 +184,34 @@ fn gpu_status(gpu: GpuOverview) -> GpuStatus {
     GpuStatus { id, name, memory_mib, used_mib, given_mib, busy_percent, workers }
 }
 
+/// What the models of a worker type did, and what they have to do.
+fn models_of(did: Vec<(String, Generations)>, mut have: BTreeMap<String, ModelLoad>) -> Vec<ModelStatus> {
+    let mut all: Vec<ModelStatus> =
+        did.into_iter().map(|(model, sums)| model_status(have.remove(&model), model, &sums)).collect();
+    let busy = have.into_iter().filter(|(_, load)| *load != ModelLoad::default());
+    all.extend(busy.map(|(model, load)| model_status(Some(load), model, &Generations::default())));
+    all
+}
+
+fn model_status(load: Option<ModelLoad>, model: String, sums: &Generations) -> ModelStatus {
+    let ModelLoad { running, waiting } = load.unwrap_or_default();
+    let mean = |latencies: &Latencies| latencies.mean().map(|mean| mean.as_secs_f64());
+    let ends = sums.ends().into_iter().filter(|(_, count)| *count > 0);
+    ModelStatus {
+        model,
+        running: running.into(),
+        waiting: waiting.into(),
+        answers: ends.map(|(end, count)| (end.as_str().to_owned(), count)).collect(),
+        prompt_tokens: sums.prompt_tokens,
+        cached_tokens: sums.cached_tokens,
+        generated_tokens: sums.completion_tokens,
+        queue_seconds: mean(&sums.queue),
+        first_token_seconds: mean(&sums.first_token),
+        between_tokens_seconds: mean(&sums.between_tokens),
+        answer_seconds: mean(&sums.total),
+    }
+}
+
 fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
     let Counts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds } = worker.counts;
     let error = |problem: flash_platform::Problem| LastError {
@@ -205,6 +237,8 @@ fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
         failed: worker.failed,
         last_errors: worker.last_errors.into_iter().map(error).collect(),
         batches: worker.batches.into_iter().map(batches_of).collect(),
+        models: models_of(worker.models, worker.model_loads),
+        loading: worker.loading,
         cost: Some(cost),
     }
 }

@@ -9,9 +9,12 @@ use std::{
 };
 
 use axum::{body::Body, extract::Request, response::Response};
-use flash_protocol::wire::{
-    Nesting,
-    exchange::{HELD_HEADER, SLOT_HEADER},
+use flash_protocol::{
+    GenerationsByModel,
+    wire::{
+        Nesting,
+        exchange::{GENERATED_HEADER, HELD_HEADER, SLOT_HEADER},
+    },
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts};
 use hyper::body::Incoming;
@@ -20,7 +23,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, oneshot},
     time::{Instant, timeout_at},
 };
 
@@ -54,6 +57,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Less than the 5 s after which common servers close idle connections; using a connection at that moment would fail
 /// the request.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// How long the line of a request waits for the worker's word about its models.
+const LATE_WORD: Duration = Duration::from_secs(1);
 
 /// Headers that belong to one connection and not to the message.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -190,7 +196,10 @@ impl Route<'_> {
                 Ok(Ok(response)) => {
                     let (pool, request_id, line) = (self.pool.clone(), self.request_id.into(), line.take());
                     let is_held = response.headers().contains_key(HELD_HEADER);
-                    let serving = Serving { pool, line, slot, request_id, is_held };
+                    let mut serving = Serving { pool, line, slot, request_id, is_held, generated: None };
+                    if response.headers().contains_key(GENERATED_HEADER) {
+                        serving.generated = serving.slot.generated();
+                    }
                     return answered(response, serving, wanted, since, is_head).await;
                 }
                 Ok(Err(failure)) => failure,
@@ -356,6 +365,7 @@ async fn answered(
     }
     strip(response.headers_mut());
     response.headers_mut().remove(HELD_HEADER);
+    response.headers_mut().remove(GENERATED_HEADER);
     name_worker(response.headers_mut(), &worker);
     let limit = serving.pool.worker_type.request_timeout();
     // Without a length it is a stream, whose end nobody knows.
@@ -364,7 +374,13 @@ async fn answered(
         false => TimeLimit::Idle { limit },
     };
     let bounds = Bounds { bytes: max_bytes, time };
-    Ok(response.map(|body| Body::new(Answer::new(body, bounds, move |end| serving.ended(&end)))))
+    let keep = move |end| {
+        serving.ended(&end);
+        if end == End::Whole {
+            serving.end_with_its_models();
+        }
+    };
+    Ok(response.map(|body| Body::new(Answer::new(body, bounds, keep))))
 }
 
 fn name_worker(headers: &mut HeaderMap, worker: &str) {
@@ -382,6 +398,8 @@ struct Serving {
     request_id: String,
     /// Whether a thread of it still runs after its answer.
     is_held: bool,
+    /// What models did for it, which the worker says when it has ended.
+    generated: Option<oneshot::Receiver<GenerationsByModel>>,
 }
 
 impl Serving {
@@ -397,6 +415,19 @@ impl Serving {
             End::Whole => self.slot.over(),
             End::Cut(cut) => self.cut_off(cut),
         }
+    }
+
+    /// Ends when the worker has said what its models did, which it does at the end of the answer, on another connection.
+    fn end_with_its_models(mut self) {
+        let Some(generated) = self.generated.take() else { return };
+        self.pool.clone().carry(async move {
+            if let Ok(Ok(models)) = tokio::time::timeout(LATE_WORD, generated).await
+                && let Some(line) = &mut self.line
+            {
+                line.models = models;
+            }
+            drop(self);
+        });
     }
 
     /// The answer to the client after a failure.

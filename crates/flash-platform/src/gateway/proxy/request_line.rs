@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use axum::extract::Request;
-use flash_protocol::catalogue::NanoDollars;
+use flash_protocol::{GenerationsByModel, catalogue::NanoDollars};
 use http::StatusCode;
 
 use crate::{pool::Pool, worker_id::WorkerId};
@@ -22,6 +22,8 @@ pub(super) struct RequestLine {
     /// `None` while there is no answer, and if the client disconnects before.
     pub status: Option<StatusCode>,
     pub cost: NanoDollars,
+    /// What models did for it.
+    pub models: GenerationsByModel,
 }
 
 impl RequestLine {
@@ -34,6 +36,7 @@ impl RequestLine {
             worker: None,
             status: None,
             cost: NanoDollars(0),
+            models: GenerationsByModel::new(),
         }
     }
 }
@@ -42,7 +45,8 @@ impl Drop for RequestLine {
     fn drop(&mut self) {
         let ending =
             Ending { status: self.status, ms: self.since.elapsed().as_secs_f64() * 1000.0, cost: self.cost };
-        let text = format!("{} {ending}", self.asked);
+        let models: String = self.models.values().map(|of| format!(", {}", of.line())).collect();
+        let text = format!("{} {ending}{models}", self.asked);
         self.pool.say_of_request(self.worker.as_ref(), &self.request_id, text);
     }
 }
