@@ -58,6 +58,8 @@ async fn a_request_goes_to_the_worker_type_of_its_model_and_what_the_manifest_kn
     ] } });
     let job = client.post(url("/v2/asked/runsync"), json!({ "input": job })).await;
     assert_eq!(job.json()["output"][0]["choices"][0]["message"]["content"], "as a job", "{job:?}");
+    let tokens = ", parrot: 8 tokens in, 3 out, first after ";
+    app.event("log", |line| line["text"].as_str().is_some_and(|text| text.contains(tokens)));
 
     for (path, model, worker_type) in [
         (chat, "parrot", "spoken-"),

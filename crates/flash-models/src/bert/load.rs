@@ -39,12 +39,12 @@ pub fn bert_with(directory: impl AsRef<Path>, options: EncoderOptions) -> Result
     let there = |name: &str| Some(directory.join(name)).filter(|path| path.is_file());
     let missing = |wanted| LoadError::missing(directory, wanted, Format::Safetensors);
     let config_path = there("config.json").ok_or_else(|| missing("`config.json`"))?;
-    let config: Config = read(&config_path)?;
     let kind: Kind = read(&config_path)?;
     if kind.model_type.as_deref().is_some_and(|kind| kind != "bert") {
         let reason = format!("it is a `{}`, and `bert` is supported", kind.model_type.unwrap_or_default());
         return Err(LoadError::Unsupported { path: config_path, reason });
     }
+    let config: Config = read(&config_path)?;
     let tokenizer = tokenizer(&there("tokenizer.json").ok_or_else(|| missing("`tokenizer.json`"))?)?;
     let weights = there("model.safetensors").ok_or_else(|| missing("`model.safetensors`"))?;
     let longest = match there("sentence_bert_config.json") {

@@ -8,7 +8,7 @@ use candle_core::quantized::gguf_file::Content;
 
 use super::{
     engine::{GgufEngine, Quantization, open},
-    metadata::{number, text},
+    metadata::{Shape, number, text},
     tokenizer,
 };
 use crate::{ChatTemplate, LanguageModel, LoadError, Options, Vocabulary, error::Format};
@@ -33,7 +33,10 @@ pub fn gguf(path: impl AsRef<Path>) -> Result<LanguageModel, LoadError> {
 /// If a file is missing, damaged, or of a kind that is not supported.
 pub fn gguf_with(path: impl AsRef<Path>, options: Options) -> Result<LanguageModel, LoadError> {
     let file = find(path.as_ref())?;
-    let vocabulary = vocabulary(&file)?;
+    let (content, _) = open(&file)?;
+    // Before anything else is wrong with a model that cannot run.
+    Shape::of(&content).map_err(|reason| LoadError::Unsupported { path: file.clone(), reason })?;
+    let vocabulary = vocabulary(&file, &content)?;
     let engine = GgufEngine::load(&file, Quantization::AsStored)?;
     LanguageModel::serve(engine, vocabulary, options)
 }
@@ -63,21 +66,20 @@ fn find(path: &Path) -> Result<PathBuf, LoadError> {
     }
 }
 
-fn vocabulary(file: &Path) -> Result<Vocabulary, LoadError> {
-    let (content, _) = open(file)?;
+fn vocabulary(file: &Path, content: &Content) -> Result<Vocabulary, LoadError> {
     let directory = file.parent().unwrap_or(Path::new("."));
     let tokenizer = match directory.join("tokenizer.json").is_file() {
         true => Vocabulary::load(directory)?,
         false => {
             let unsupported = |reason| LoadError::Unsupported { path: file.to_owned(), reason };
-            Vocabulary::new(tokenizer::tokenizer(&content).map_err(unsupported)?)
+            Vocabulary::new(tokenizer::tokenizer(content).map_err(unsupported)?)
         }
     };
-    let token = |key: &str| number(&content, key).and_then(|id| u32::try_from(id).ok());
+    let token = |key: &str| number(content, key).and_then(|id| u32::try_from(id).ok());
     let ends = ["eos", "eot", "eom"].map(|name| token(&format!("tokenizer.ggml.{name}_token_id")));
     let mut vocabulary = tokenizer.with_ends(ends.into_iter().flatten());
-    if let Some(source) = text(&content, "tokenizer.chat_template") {
-        let written = |key: &str| token(key).map(|id| written(&content, id)).unwrap_or_default();
+    if let Some(source) = text(content, "tokenizer.chat_template") {
+        let written = |key: &str| token(key).map(|id| written(content, id)).unwrap_or_default();
         let (beginning, end) =
             (written("tokenizer.ggml.bos_token_id"), written("tokenizer.ggml.eos_token_id"));
         let template = ChatTemplate::new(source, &beginning, &end);
