@@ -14,7 +14,8 @@ use super::{
 };
 use crate::queue::{JobEnded, MAX_UNDELIVERED, Store};
 
-/// Pauses before each further try, as observed of the provider: three tries at 0, 5 and 20 seconds.
+/// Pauses before each further try, as observed of the provider: three tries at 0, 5 and 20 seconds. Not `flash_http::retry`:
+/// receivers are told these times, so they are exact, and a delivery that waits is none of the running POSTs.
 const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
 /// Maximum number of running POSTs. A pause before a retry does not count.
 const LIMITS: Limits = Limits { all: 256, per_receiver: 16 };
