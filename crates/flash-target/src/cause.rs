@@ -6,27 +6,27 @@ use serde::{Deserialize, Serialize};
 /// An error and its sources. Over JSON it is the list of their texts.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
-pub(crate) enum Cause {
-    /// This error.
-    Error(Arc<dyn Error + Send + Sync>),
-    /// The sources of this error, whose own text is already told.
-    SourcesOf(Arc<dyn Error + Send + Sync>),
-}
+pub(crate) struct Cause(Arc<dyn Error + Send + Sync>);
+
+/// An error whose own text is told elsewhere: of the cause, only its sources count.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Told(Box<dyn Error + Send + Sync>);
 
 impl Cause {
     pub(crate) fn of(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self::Error(Arc::from(error))
+        Self(Arc::from(error))
     }
 
     /// `None` if the error has no source.
     pub(crate) fn sources_of(error: impl Error + Send + Sync + 'static) -> Option<Self> {
-        error.source().is_some().then(|| Self::SourcesOf(Arc::new(error)))
+        error.source().is_some().then(|| Self(Arc::new(Told(Box::new(error)))))
     }
 
     pub(crate) fn error(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Error(error) => Some(&**error),
-            Self::SourcesOf(error) => error.source(),
+        match self.0.downcast_ref::<Told>() {
+            Some(Told(error)) => error.source(),
+            None => Some(&*self.0),
         }
     }
 
@@ -46,9 +46,8 @@ impl From<Vec<String>> for Cause {
         let mut texts = texts.into_iter().rev();
         let last = texts.next().unwrap_or_else(|| "unknown".to_owned());
         let last = Reported { text: last, source: None };
-        Self::Error(Arc::new(
-            texts.fold(last, |source, text| Reported { text, source: Some(Box::new(source)) }),
-        ))
+        let first = texts.fold(last, |source, text| Reported { text, source: Some(Box::new(source)) });
+        Self(Arc::new(first))
     }
 }
 

@@ -165,6 +165,24 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_ours_is_told_once_and_its_sources_stay() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open it")]
+        struct Unopened(#[source] io::Error);
+
+        let error = TargetError::of(Problem::Failed, Unopened(io::Error::from_raw_os_error(2)));
+        assert!(error.text().starts_with("cannot open it: No such file"), "{}", error.text());
+        assert!(error.source().is_some_and(|source| source.is::<io::Error>()));
+        assert!(TargetError::of(Problem::Failed, full()).source().is_some());
+        assert!(TargetError::of(Problem::Failed, TargetError::new(Problem::Moved, "it")).source().is_none());
+    }
+
+    #[test]
+    fn a_result_with_an_error_is_not_large() {
+        assert!(size_of::<TargetError>() < 128, "{}", size_of::<TargetError>());
+    }
+
+    #[test]
     fn an_error_keeps_its_text_and_the_number_of_its_sources_on_its_way_through_json() {
         let error =
             full().hint("free space").leaving("release 2 keeps serving").within("release 3 is not live");
