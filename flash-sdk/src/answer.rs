@@ -25,6 +25,7 @@ use crate::{
 /// A caller in Rust gets the same `Reply`. Use it for answers of success: a caller in Rust takes any other status for an
 /// error, and [`Error::status`](crate::Error::status) is the way to fail with one. With 204 there is no body.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reply<T> {
     /// The status, 200 unless set.
     pub status: StatusCode,
