@@ -55,6 +55,8 @@ pub struct Faults {
     pub bare_list: bool,
     /// Ranges are ignored.
     pub no_ranges: bool,
+    /// The list says that each large file has so many bytes.
+    pub claimed_size: Option<u64>,
 }
 
 struct Hub {
@@ -227,7 +229,10 @@ async fn list(
     if let Err(refusal) = hub.check(&repo, &revision, &headers) {
         return *refusal;
     }
-    let bare = hub.faults.lock().unwrap().bare_list;
+    let (bare, claimed) = {
+        let faults = hub.faults.lock().unwrap();
+        (faults.bare_list, faults.claimed_size)
+    };
     let file = |(name, content): (&String, &Bytes)| -> Value {
         let mut file = json!({ "rfilename": name });
         if !bare {
@@ -235,7 +240,9 @@ async fn list(
             file["blobId"] = json!(git_blob(content));
         }
         if !bare && content.len() >= LARGE {
-            file["lfs"] = json!({ "sha256": sha256(content), "size": content.len(), "pointerSize": 130 });
+            let size = claimed.unwrap_or(content.len() as u64);
+            file["size"] = json!(size);
+            file["lfs"] = json!({ "sha256": sha256(content), "size": size, "pointerSize": 130 });
         }
         file
     };

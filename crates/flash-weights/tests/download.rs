@@ -217,6 +217,22 @@ async fn what_is_not_there_or_not_allowed_is_one_line_with_the_name_and_what_to_
 }
 
 #[tokio::test]
+async fn what_has_no_room_on_the_disk_is_refused_with_both_figures_before_a_byte_arrives() {
+    const EXBIBYTE: u64 = 1 << 60;
+    let setup = Setup::new();
+    setup.hub.fail(Faults { claimed_size: Some(EXBIBYTE), ..Faults::default() });
+    let error = setup.pull(&["*.safetensors"]).await.unwrap_err();
+    let DownloadError::NoRoom { needed, free, ref directory, .. } = error else { panic!("{error}") };
+    assert_eq!((needed, directory.as_path()), (EXBIBYTE, setup.directory.path()));
+    assert!((1..EXBIBYTE).contains(&free), "{free}");
+    let message = error.to_string();
+    for part in ["`org/tiny`", &EXBIBYTE.to_string(), &free.to_string(), "HF_HUB_CACHE"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!(setup.hub.sent(), 0);
+}
+
+#[tokio::test]
 async fn the_token_goes_to_the_hub_and_not_to_the_storage_that_it_redirects_to() {
     let setup = Setup::new();
     let hub = setup.client(|settings| settings.token = Token::new(TOKEN));

@@ -3,11 +3,11 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use flash_image::DataLayer;
 use flash_protocol::{HubModel, ModelReference, manifest::Manifest};
-use flash_weights::{LockedModel, files_below};
+use flash_weights::{LOCK_FILE, LockedModel, download::verify, files_below};
 
 use super::steps::{Build, on_thread};
 use crate::{
-    exit::Failure,
+    exit::{Failure, FailureCode},
     models::{Fetched, LockPolicy, ModelPlace, check_lock, fetch},
     project::{self, LastManifest},
 };
@@ -33,11 +33,15 @@ impl Build<'_> {
     /// The layers of models, by worker type. What is not on this machine is fetched.
     ///
     /// # Errors
-    /// When the lock file does not have a model, and when its files cannot be fetched or read.
+    /// When the lock file does not have a model, when its files cannot be fetched or read, and when one of them is not
+    /// the one that is locked.
     pub(super) async fn models(&self, manifest: &Manifest) -> Result<BTreeMap<String, DataLayer>, Failure> {
         let directory = &self.package.directory;
         let mut place = ModelPlace::open(directory, &project::load_dotenv(directory)?)?;
         let (_, models) = fetch(manifest, &mut place, LockPolicy::Demand, self.output).await?;
+        for fetched in &models {
+            check_content(fetched, &place).await?;
+        }
         on_thread(move || {
             let mut layers = BTreeMap::new();
             for fetched in models {
@@ -47,6 +51,27 @@ impl Build<'_> {
             Ok(layers)
         })
         .await?
+    }
+}
+
+/// An image leaves this machine, so that what is in it must be what is locked: a file with the right size is not enough.
+///
+/// # Errors
+/// The first file that has another content.
+async fn check_content(fetched: &Fetched, place: &ModelPlace) -> Result<(), Failure> {
+    let (ModelReference::Hub(model), Some(locked)) = (&fetched.model.reference, &fetched.locked) else {
+        return Ok(());
+    };
+    let damaged = verify(&place.cache, model, locked, &|_| {})
+        .await
+        .map_err(|error| Failure::of(FailureCode::Failed, &error))?;
+    match damaged.first() {
+        Some((file, _)) => Err(Failure::failed(format!(
+            "`{file}` of the model `{}` is not the one in {LOCK_FILE}",
+            fetched.model.entry.reference
+        ))
+        .hint("remove it with `flash models verify`, and fetch it again with `flash models pull`")),
+        None => Ok(()),
     }
 }
 

@@ -27,6 +27,7 @@ mod limits;
 mod load_balancing;
 mod metering;
 mod mixed_workers;
+mod model_images;
 mod models;
 mod openai;
 mod printed;
