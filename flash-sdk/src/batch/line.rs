@@ -9,7 +9,7 @@ use flash_protocol::BatchLimits;
 /// A call that waits.
 #[derive(Debug)]
 pub(super) struct Waiting<T> {
-    /// Unique in its line.
+    /// Higher than those of all calls before it in its line.
     pub ticket: u64,
     /// Its share of a batch's budget.
     pub cost: u64,
@@ -55,9 +55,12 @@ impl<T> Line<T> {
         self.waiting.push_back(call);
     }
 
-    /// Removes a call whose caller is gone. It may have left the line already.
+    /// Removes a call whose caller is gone. It may have left the line already: each call does when it has its result, so
+    /// that is found out without a look at all that wait.
     pub(super) fn remove(&mut self, ticket: u64) {
-        self.waiting.retain(|call| call.ticket != ticket);
+        if let Ok(place) = self.waiting.binary_search_by_key(&ticket, |call| call.ticket) {
+            self.waiting.remove(place);
+        }
     }
 
     #[cfg(test)]

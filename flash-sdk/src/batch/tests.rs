@@ -178,11 +178,14 @@ async fn while_a_batch_runs_the_next_one_gathers() {
 }
 
 #[tokio::test]
-async fn one_bad_item_among_many_fails_alone() {
+async fn one_bad_item_of_ten_thousand_fails_alone_and_only_its_batch_runs_again() {
+    const ITEMS: u32 = 10_000;
     let batches = Batches::default();
     let (batcher, run) = (batcher(UNLIMITED), doubling(&batches, &open()));
-    let calls = (0..1000).map(|item| batcher.call(item, 1, run.clone()));
+    let calls = (0..ITEMS).map(|item| batcher.call(item, 1, run.clone()));
     let results = join_all(calls).await;
+    let ran: usize = batches.lock().iter().map(Vec::len).sum();
+    assert_eq!(ran, ITEMS as usize + UNLIMITED.max as usize);
     for (item, result) in results.into_iter().enumerate() {
         match (item, result) {
             (13, result) => assert_eq!(result.unwrap_err().kind(), ErrorKind::Panic),

@@ -8,7 +8,7 @@ async fn run_all(queue: &Bench, slots: u32) -> Vec<Vec<JobId>> {
         if queue.is_idle() {
             break;
         }
-        assert!(number < 100, "there is no end to it: {:?}", queue.load());
+        assert!(number < 1000, "there is no end to it: {:?}", queue.load());
         let mut worker = FakeWorker::attach(queue, &format!("w{number}"), slots);
         let count = queue.load().consumers[0].1;
         let mut jobs = Vec::new();
@@ -45,6 +45,24 @@ async fn a_death_with_several_aboard_condemns_only_the_job_that_kills_alone() {
         let deaths = aboard.iter().filter(|jobs| jobs.contains(&poison)).count();
         assert_eq!(deaths, max_attempts.max(2) as usize, "never without an attempt alone");
     }
+}
+
+#[tokio::test]
+async fn of_ten_thousand_jobs_in_batches_one_that_kills_is_dead_alone() {
+    const JOBS: usize = 10_000;
+    const SLOTS: u32 = 64;
+    let queue = queue();
+    let jobs: Vec<JobId> =
+        (0..JOBS).map(|at| queue.run(if at == JOBS / 2 { "\"poison\"" } else { "1" })).collect();
+    let poison = jobs[JOBS / 2];
+    let aboard = run_all(&queue, SLOTS).await;
+    assert_eq!(queue.dead(10).len(), 1);
+    for job in jobs {
+        assert_eq!(status(&queue, job), if job == poison { Failed } else { Completed });
+    }
+    // Those beside it ran once more, and it had two attempts alone.
+    let attempts: usize = aboard.iter().map(Vec::len).sum();
+    assert_eq!(attempts, JOBS + SLOTS as usize - 1 + 2);
 }
 
 #[tokio::test]
