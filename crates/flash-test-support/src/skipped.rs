@@ -14,6 +14,8 @@ pub enum Needs {
     Mounts,
     /// The Python environment of `cargo xtask test`.
     Python,
+    /// The weights that `cargo xtask models` downloads.
+    Models,
     /// The modules of Node of `cargo xtask test`.
     Node,
 }
@@ -29,6 +31,7 @@ impl Needs {
             Self::Limits => "FLASH_REQUIRE_LIMITS",
             Self::Mounts => "FLASH_REQUIRE_MOUNTS",
             Self::Python => "FLASH_REQUIRE_PYTHON",
+            Self::Models => "FLASH_REQUIRE_MODELS",
             Self::Node => "FLASH_REQUIRE_NODE",
         }
     }

@@ -1,9 +1,40 @@
-//! The examples about HTTP, jobs and models, as their READMEs say, through the real binary.
+//! The examples, as their READMEs say, through the real binary.
+use std::process::Command;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Client, Running, SOON, kept::Endpoint, root};
+use crate::support::{Client, Running, SOON, has_models, kept::Endpoint, root};
+
+/// What the commands with `curl` in an example's README print, in their order, each asked of `app`.
+fn curls_of_readme(app: &Running, example: &str) -> Vec<String> {
+    let readme = root().join("examples").join(example).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let address = app.url.strip_prefix("http://").unwrap();
+    let lines = readme.lines().filter(|line| line.starts_with("curl"));
+    lines
+        .map(|line| {
+            let command =
+                line.replacen("curl", "curl -sSf --max-time 60", 1).replace("localhost:8888", address);
+            let output = Command::new("sh").args(["-c", &command]).current_dir(root()).output().unwrap();
+            assert!(output.status.success(), "{command}: {output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn hello_greets_with_the_commands_of_its_readme() {
+    let app = Running::start(&root().join("examples/01_hello"), &["--no-reload"]);
+    let printed = curls_of_readme(&app, "01_hello");
+    let [route, job] = &printed[..] else { panic!("two commands are expected: {printed:?}") };
+    assert_eq!(route, "\"Hello, Ada!\"");
+    let job: serde_json::Value = serde_json::from_str(job).unwrap();
+    assert_eq!((&job["status"], &job["output"]), (&json!("COMPLETED"), &json!("Hello, Bob!")), "{job}");
+    let worker = job["workerId"].as_str().unwrap();
+    assert!(worker.starts_with("greeter-"), "the queue's worker had it: {job}");
+}
 
 #[tokio::test]
 async fn the_api_shrinks_pictures_tells_stories_and_passes_on_what_is_said() {
@@ -65,13 +96,7 @@ async fn jobs_run_again_at_their_time_and_on_workers_of_their_own() {
 
 #[tokio::test]
 async fn models_chat_and_embed_behind_openais_api() {
-    let there = ["smollm2", "minilm"].map(|name| root().join("target/test-models").join(name));
-    if !there.iter().all(|directory| directory.is_dir()) {
-        assert!(
-            std::env::var("FLASH_REQUIRE_MODELS").as_deref() != Ok("1"),
-            "FLASH_REQUIRE_MODELS=1, but target/test-models lacks a model: run `cargo xtask models`"
-        );
-        eprintln!("skipped: no models in target/test-models");
+    if !has_models(&["smollm2", "minilm"]) {
         return;
     }
     let app = Running::start(&root().join("examples/02_ml_inference"), &["--no-reload"]);
@@ -104,4 +129,38 @@ async fn models_chat_and_embed_behind_openais_api() {
     };
     let cosine: f64 = vector(0).iter().zip(vector(1)).map(|(a, b)| a * b).sum();
     assert!(vector(0).len() == 384 && (0.4..1.0).contains(&cosine), "{cosine}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_ones_own_knows_photos_also_beside_one_another_and_what_is_no_photo_fails_alone() {
+    if !has_models(&["efficientnet-lite0"]) {
+        return;
+    }
+    let app = Running::start(&root().join("examples/07_own_model"), &["--no-reload"]);
+    let printed = curls_of_readme(&app, "07_own_model");
+    let [cat] = &printed[..] else { panic!("one command is expected: {printed:?}") };
+    assert!(cat.contains("{\"label\":\"Egyptian cat\",\"probability\":0."), "{cat}");
+
+    let photos = root().join("examples/07_own_model/photos");
+    let (client, url) = (Client::new(), format!("{}/classify", app.url));
+    let best = async |name: &str| {
+        let file = match name {
+            "no photo" => b"words".to_vec(),
+            name => std::fs::read(photos.join(name)).unwrap(),
+        };
+        let answer = client.send(client.raw().post(&url).body(file)).await;
+        let best = match answer.status {
+            200 => answer.json()[0]["label"].as_str().unwrap().to_owned(),
+            _ => answer.json()["error"].as_str().unwrap().to_owned(),
+        };
+        (answer.status, best)
+    };
+    let all = ["cat.jpg", "coffee.jpg", "no photo", "camera.jpg", "coffee.jpg", "cat.jpg"].map(best);
+    let [cat, coffee, none, camera, again, other] = &futures_util::future::join_all(all).await[..] else {
+        panic!("six answers")
+    };
+    assert!(cat.1.contains("cat"), "{cat:?}");
+    assert_eq!((coffee, camera), (&(200, "espresso".to_owned()), &(200, "tripod".to_owned())));
+    assert_eq!((again, other), (coffee, cat), "a photo has one answer, whatever runs beside it");
+    assert!(none.0 == 415 && none.1.contains("a JPEG or PNG"), "{none:?}");
 }

