@@ -8,6 +8,8 @@
 //! (feature `bert`). Without features, nothing here depends on candle.
 #![warn(unreachable_pub)]
 
+#[cfg(any(feature = "bert", feature = "gguf"))]
+mod arithmetic;
 #[cfg(feature = "bert")]
 mod bert;
 #[cfg(any(feature = "bert", feature = "gguf"))]
@@ -24,11 +26,11 @@ mod schedule;
 mod text;
 
 #[cfg(feature = "bert")]
-pub use bert::{Encoder, EncoderOptions, bert, bert_with};
+pub use bert::{Encoder, EncoderOptions, Precision, bert, bert_with};
 pub use engine::{Dimensions, Engine, EngineError, Part};
 pub use error::LoadError;
 pub use flash_openai::EmbeddingModel;
 #[cfg(feature = "gguf")]
-pub use gguf::{GgufEngine, GgufSequence, Quantization, gguf, gguf_with};
+pub use gguf::{GgufEngine, GgufSequence, Quantization, gguf, gguf_quantized, gguf_with};
 pub use language::{LanguageModel, Options};
 pub use text::{ChatTemplate, Vocabulary};

@@ -61,7 +61,7 @@ pub fn bert_with(directory: impl AsRef<Path>, options: EncoderOptions) -> Result
         memory::check(&weights)?;
     }
     flash_openai::report_loading("loading model.safetensors");
-    let network = Network::load(&weights, &config, pooling, device)
+    let network = Network::load(&weights, &config, pooling, device, options.precision)
         .map_err(|source| LoadError::damaged(weights, source))?;
     Encoder::serve(network, tokenizer, longest, config.hidden_size, options)
 }

@@ -3,7 +3,8 @@ mod batch;
 mod encoder;
 mod load;
 mod network;
+mod packed;
 mod queue;
 
-pub use encoder::{Encoder, EncoderOptions};
+pub use encoder::{Encoder, EncoderOptions, Precision};
 pub use load::{bert, bert_with};

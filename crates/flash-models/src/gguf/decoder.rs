@@ -1,20 +1,16 @@
 //! The layers of a decoder, over the tokens of several sequences at once.
-use std::{
-    io::{Read, Seek},
-    sync::Arc,
-};
+use std::io::{Read, Seek};
 
-use candle_core::{
-    Device, Module, Result, Tensor,
-    quantized::{GgmlDType, QMatMul, QTensor, gguf_file::Content},
-};
-use candle_nn::{ops::silu, rotary_emb};
+use candle_core::{Device, Module, Result, Tensor, quantized::gguf_file::Content};
+use candle_nn::rotary_emb;
 use candle_transformers::quantized_nn::RmsNorm;
 
 use super::{
     attention::{Cache, attend, mask, rows},
     metadata::Shape,
+    weights::{Linear, Norm, Weights, silu_times},
 };
+use crate::{Quantization, arithmetic::Matrix};
 
 /// The weights of a model. Sequences have what changes.
 #[derive(Debug)]
@@ -22,33 +18,24 @@ pub(super) struct Decoder {
     pub(super) shape: Shape,
     pub(super) vocabulary: usize,
     device: Device,
-    embedding: QMatMul,
+    embedding: Matrix,
     layers: Vec<Layer>,
-    norm: RmsNorm,
-    output: QMatMul,
+    norm: Norm,
+    output: Matrix,
     /// Radians per token of each pair of dimensions.
     frequencies: Vec<f32>,
 }
 
 #[derive(Debug)]
 struct Layer {
-    attention_norm: RmsNorm,
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    attention_norm: Norm,
+    queries_keys_values: Linear,
     attention_output: Linear,
     query_norm: Option<RmsNorm>,
     key_norm: Option<RmsNorm>,
-    feed_forward_norm: RmsNorm,
-    gate: Linear,
-    up: Linear,
+    feed_forward_norm: Norm,
+    gate_and_up: Linear,
     down: Linear,
-}
-
-#[derive(Debug)]
-struct Linear {
-    weight: QMatMul,
-    bias: Option<Tensor>,
 }
 
 /// Tokens of one sequence, within the rows of all.
@@ -74,25 +61,24 @@ impl Decoder {
         shape: Shape,
         reader: &mut R,
         device: &Device,
-        quantize: Option<GgmlDType>,
+        quantization: Quantization,
     ) -> Result<Self> {
-        let mut weights = Weights { content, reader, device, quantize, epsilon: shape.epsilon };
+        let mut weights = Weights { content, reader, device, quantization, epsilon: shape.epsilon };
         let embedding = weights.matrix("token_embd.weight")?;
-        let vocabulary = embedding.shape().dims2()?.0;
         let output = match weights.has("output.weight") {
             true => weights.matrix("output.weight")?,
-            false => Arc::clone(&embedding),
+            false => embedding.clone(),
         };
         let layers =
             (0..shape.blocks).map(|block| Layer::load(&mut weights, block)).collect::<Result<_>>()?;
         Ok(Self {
             shape,
-            vocabulary,
+            vocabulary: embedding.outputs(),
             device: device.clone(),
-            embedding: QMatMul::from_arc(embedding)?,
+            embedding,
             layers,
             norm: weights.norm("output_norm.weight")?,
-            output: QMatMul::from_arc(output)?,
+            output,
             frequencies: frequencies(&mut weights, &shape)?,
         })
     }
@@ -105,7 +91,7 @@ impl Decoder {
     pub(super) fn forward(&self, spans: &mut [Span<'_>]) -> Result<Option<Tensor>> {
         let positions = self.positions(spans)?;
         let tokens: Vec<u32> = spans.iter().flat_map(|span| span.tokens).copied().collect();
-        let mut x = self.embedding.embedding(&Tensor::new(tokens, &self.device)?)?;
+        let mut x = self.embedding.rows(&tokens, &self.device)?;
         for (at, layer) in self.layers.iter().enumerate() {
             let attended =
                 layer.attention(&layer.attention_norm.forward(&x)?, at, spans, &positions, &self.shape)?;
@@ -141,18 +127,17 @@ impl Decoder {
 impl Layer {
     fn load<R: Read + Seek>(weights: &mut Weights<'_, R>, block: usize) -> Result<Self> {
         let name = |part: &str| format!("blk.{block}.{part}");
+        let queries_keys_values = weights.linear(&["attn_q", "attn_k", "attn_v"].map(name))?;
+        let gate_and_up = weights.linear(&["ffn_gate", "ffn_up"].map(name))?;
         Ok(Self {
             attention_norm: weights.norm(&name("attn_norm.weight"))?,
-            query: weights.linear(&name("attn_q"))?,
-            key: weights.linear(&name("attn_k"))?,
-            value: weights.linear(&name("attn_v"))?,
-            attention_output: weights.linear(&name("attn_output"))?,
+            queries_keys_values,
+            attention_output: weights.linear(&[name("attn_output")])?,
             query_norm: weights.norm_if(&name("attn_q_norm.weight"))?,
             key_norm: weights.norm_if(&name("attn_k_norm.weight"))?,
             feed_forward_norm: weights.norm(&name("ffn_norm.weight"))?,
-            gate: weights.linear(&name("ffn_gate"))?,
-            up: weights.linear(&name("ffn_up"))?,
-            down: weights.linear(&name("ffn_down"))?,
+            gate_and_up,
+            down: weights.linear(&[name("ffn_down")])?,
         })
     }
 
@@ -165,12 +150,14 @@ impl Layer {
         shape: &Shape,
     ) -> Result<Tensor> {
         let tokens = x.dim(0)?;
-        let split = |x: Tensor, heads: usize| x.reshape((tokens, heads, shape.head));
-        let queries = normed(&self.query_norm, split(self.query.forward(x)?, shape.heads)?)?;
-        let keys = normed(&self.key_norm, split(self.key.forward(x)?, shape.kv_heads)?)?;
-        let values = split(self.value.forward(x)?, shape.kv_heads)?.transpose(0, 1)?;
+        let all = shape.heads + 2 * shape.kv_heads;
+        let all = self.queries_keys_values.forward(x)?.reshape((tokens, all, shape.head))?;
+        let all = all.transpose(0, 1)?.contiguous()?;
+        let queries = normed(&self.query_norm, all.narrow(0, 0, shape.heads)?)?;
+        let keys = normed(&self.key_norm, all.narrow(0, shape.heads, shape.kv_heads)?)?;
+        let values = all.narrow(0, shape.heads + shape.kv_heads, shape.kv_heads)?;
         let rotate = |x: Tensor| {
-            let x = x.transpose(0, 1)?.contiguous()?.unsqueeze(0)?;
+            let x = x.unsqueeze(0)?;
             let rotated = match shape.family.pairs_neighbours() {
                 true => rotary_emb::rope_i(&x, &positions.cos, &positions.sin),
                 false => rotary_emb::rope(&x, &positions.cos, &positions.sin),
@@ -191,7 +178,8 @@ impl Layer {
     }
 
     fn feed_forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.down.forward(&(silu(&self.gate.forward(x)?)? * self.up.forward(x)?)?)
+        let hidden = silu_times(&self.gate_and_up.forward(x)?)?;
+        self.down.forward(&hidden)
     }
 }
 
@@ -199,16 +187,6 @@ fn normed(norm: &Option<RmsNorm>, x: Tensor) -> Result<Tensor> {
     match norm {
         Some(norm) => norm.forward(&x.contiguous()?),
         None => Ok(x),
-    }
-}
-
-impl Linear {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.weight.forward(x)?;
-        match &self.bias {
-            Some(bias) => x.broadcast_add(bias),
-            None => Ok(x),
-        }
     }
 }
 
@@ -223,53 +201,4 @@ fn frequencies<R: Read + Seek>(weights: &mut Weights<'_, R>, shape: &Shape) -> R
         }
     }
     Ok(frequencies)
-}
-
-/// Reads tensors of a file.
-struct Weights<'a, R> {
-    content: &'a Content,
-    reader: &'a mut R,
-    device: &'a Device,
-    /// Another quantisation than the file's.
-    quantize: Option<GgmlDType>,
-    epsilon: f64,
-}
-
-impl<R: Read + Seek> Weights<'_, R> {
-    fn has(&self, name: &str) -> bool {
-        self.content.tensor_infos.contains_key(name)
-    }
-
-    fn tensor(&mut self, name: &str) -> Result<QTensor> {
-        self.content.tensor(self.reader, name, self.device)
-    }
-
-    fn matrix(&mut self, name: &str) -> Result<Arc<QTensor>> {
-        let tensor = self.tensor(name)?;
-        let tensor = match self.quantize {
-            Some(to) if to != tensor.dtype() => {
-                QTensor::quantize_onto(&tensor.dequantize(&Device::Cpu)?, to, self.device)?
-            }
-            _ => tensor,
-        };
-        Ok(Arc::new(tensor))
-    }
-
-    fn linear(&mut self, name: &str) -> Result<Linear> {
-        let weight = QMatMul::from_arc(self.matrix(&format!("{name}.weight"))?)?;
-        let bias = format!("{name}.bias");
-        let bias = match self.has(&bias) {
-            true => Some(self.tensor(&bias)?.dequantize(self.device)?),
-            false => None,
-        };
-        Ok(Linear { weight, bias })
-    }
-
-    fn norm(&mut self, name: &str) -> Result<RmsNorm> {
-        RmsNorm::from_qtensor(self.tensor(name)?, self.epsilon)
-    }
-
-    fn norm_if(&mut self, name: &str) -> Result<Option<RmsNorm>> {
-        self.has(name).then(|| self.norm(name)).transpose()
-    }
 }

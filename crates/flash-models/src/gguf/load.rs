@@ -32,12 +32,25 @@ pub fn gguf(path: impl AsRef<Path>) -> Result<LanguageModel, LoadError> {
 ///
 /// If a file is missing, damaged, or of a kind that is not supported.
 pub fn gguf_with(path: impl AsRef<Path>, options: Options) -> Result<LanguageModel, LoadError> {
+    gguf_quantized(path, Quantization::Automatic, options)
+}
+
+/// As [`gguf_with`], with matrices stored as you say.
+///
+/// # Errors
+///
+/// If a file is missing, damaged, or of a kind that is not supported.
+pub fn gguf_quantized(
+    path: impl AsRef<Path>,
+    quantization: Quantization,
+    options: Options,
+) -> Result<LanguageModel, LoadError> {
     let file = find(path.as_ref())?;
     let (content, _) = open(&file)?;
     // Before anything else is wrong with a model that cannot run.
     Shape::of(&content).map_err(|reason| LoadError::Unsupported { path: file.clone(), reason })?;
     let vocabulary = vocabulary(&file, &content)?;
-    let engine = GgufEngine::load(&file, Quantization::AsStored)?;
+    let engine = GgufEngine::load(&file, quantization)?;
     LanguageModel::serve(engine, vocabulary, options)
 }
 

@@ -10,6 +10,7 @@ mod followed;
 mod load;
 mod metadata;
 mod tokenizer;
+mod weights;
 
 pub use engine::{GgufEngine, GgufSequence, Quantization};
-pub use load::{gguf, gguf_with};
+pub use load::{gguf, gguf_quantized, gguf_with};
