@@ -109,15 +109,16 @@ impl EightBits {
         }
     }
 
-    /// `x` has rows of inputs; the result has rows of outputs. With `rest`, what eight bits leave of each input is
-    /// multiplied too: twice the work, and an error of the inputs that is a hundredth.
-    pub(super) fn forward(&self, x: &[f32], rest: bool) -> Vec<f32> {
-        let count = x.len() / (self.blocks * BLOCK) * if rest { 2 } else { 1 };
-        let mut inputs = vec![Inputs::default(); count * self.blocks];
-        match rest {
-            true => each_row(&mut inputs, 2 * self.blocks, QuantizeTwice { x }),
-            false => each_row(&mut inputs, self.blocks, Quantize { x }),
-        }
+    /// `x` has rows of inputs; the result has rows of outputs. For the rows in `exactly`, which are sorted, what eight bits
+    /// leave of each input is multiplied too: as much work again, and an error of the inputs that is a hundredth.
+    pub(super) fn forward(&self, x: &[f32], exactly: &[usize]) -> Vec<f32> {
+        let blocks = self.blocks;
+        let rows = x.len() / (blocks * BLOCK);
+        let count = rows + exactly.len();
+        let mut inputs = vec![Inputs::default(); count * blocks];
+        let (first, rests) = inputs.split_at_mut(rows * blocks);
+        each_row(first, blocks, Quantize { x });
+        each_row(rests, blocks, QuantizeRest { x, first, exactly });
         // Each piece has some outputs of all rows.
         let width = TILES * LANES;
         let mut values = vec![0.0; count * self.outputs];
@@ -132,9 +133,9 @@ impl EightBits {
         if count < 2 {
             return values;
         }
-        let mut rows = vec![0.0; x.len() / (self.blocks * BLOCK) * self.outputs];
-        each_row(&mut rows, self.outputs, Rows { pieces: &values, count, width, rest });
-        rows
+        let mut outputs = vec![0.0; rows * self.outputs];
+        each_row(&mut outputs, self.outputs, Rows { pieces: &values, rows, exactly, width });
+        outputs
     }
 
     /// Some outputs of all rows.
@@ -230,20 +231,21 @@ impl Work<Inputs> for Quantize<'_> {
     }
 }
 
-/// As [`Quantize`], and then what that leaves.
-struct QuantizeTwice<'a> {
+/// What is left of some rows.
+struct QuantizeRest<'a> {
     x: &'a [f32],
+    first: &'a [Inputs],
+    exactly: &'a [usize],
 }
 
-impl Work<Inputs> for QuantizeTwice<'_> {
+impl Work<Inputs> for QuantizeRest<'_> {
     #[inline(always)]
     fn compute(&self, at: usize, row: &mut [Inputs]) {
-        let blocks = row.len() / 2;
-        let (inputs, rests) = row.split_at_mut(blocks);
-        let x = &self.x[at * blocks * BLOCK..][..blocks * BLOCK];
-        for ((inputs, rests), x) in inputs.iter_mut().zip(rests).zip(x.as_chunks::<BLOCK>().0) {
-            *inputs = Inputs::of(x);
-            *rests = Inputs::of(&inputs.rest(x));
+        let (from, blocks) = (self.exactly[at], row.len());
+        let x = &self.x[from * blocks * BLOCK..][..blocks * BLOCK];
+        let first = &self.first[from * blocks..][..blocks];
+        for ((inputs, first), x) in row.iter_mut().zip(first).zip(x.as_chunks::<BLOCK>().0) {
+            *inputs = Inputs::of(&first.rest(x));
         }
     }
 }
@@ -292,25 +294,23 @@ impl Inputs {
 /// From pieces with some outputs of all rows to rows.
 struct Rows<'a> {
     pieces: &'a [f32],
-    count: usize,
+    rows: usize,
+    /// Rows whose rest is in the pieces too, after all rows.
+    exactly: &'a [usize],
     width: usize,
-    /// Two rows of a piece are one, and what was left of it.
-    rest: bool,
 }
 
 impl Work for Rows<'_> {
     #[inline(always)]
     fn compute(&self, at: usize, row: &mut [f32]) {
-        for (outputs, piece) in row.chunks_mut(self.width).zip(self.pieces.chunks(self.count * self.width)) {
+        let rest = self.exactly.binary_search(&at).ok();
+        let pieces = self.pieces.chunks((self.rows + self.exactly.len()) * self.width);
+        for (outputs, piece) in row.chunks_mut(self.width).zip(pieces) {
             let width = outputs.len();
-            match self.rest {
-                false => outputs.copy_from_slice(&piece[at * width..][..width]),
-                true => {
-                    let (first, rest) = piece[2 * at * width..][..2 * width].split_at(width);
-                    for ((output, first), rest) in outputs.iter_mut().zip(first).zip(rest) {
-                        *output = first + rest;
-                    }
-                }
+            outputs.copy_from_slice(&piece[at * width..][..width]);
+            if let Some(rest) = rest {
+                let rest = &piece[(self.rows + rest) * width..][..width];
+                outputs.iter_mut().zip(rest).for_each(|(output, rest)| *output += rest);
             }
         }
     }
