@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 use super::{
     batch::Limits,
-    network::Network,
+    network::{Network, Precision},
     queue::{Queue, unloaded},
 };
 use crate::error::LoadError;
@@ -22,17 +22,6 @@ pub struct EncoderOptions {
     pub waiting: usize,
     /// How matrices are stored on a CPU. Eight bits by default.
     pub precision: Precision,
-}
-
-/// How the matrices of an encoder are stored and multiplied on a CPU. A GPU always has 32 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// Eight bits a weight, in blocks with a scale, where the processor has AVX-512 VNNI; else 32. Vectors of
-    /// all-MiniLM-L6-v2 keep a cosine over 0.999 to those of 32 bits.
-    #[default]
-    EightBits,
-    /// 32 bits, as in the file.
-    F32,
 }
 
 impl Default for EncoderOptions {

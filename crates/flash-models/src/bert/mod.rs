@@ -6,5 +6,6 @@ mod network;
 mod packed;
 mod queue;
 
-pub use encoder::{Encoder, EncoderOptions, Precision};
+pub use encoder::{Encoder, EncoderOptions};
 pub use load::{bert, bert_with};
+pub use network::Precision;

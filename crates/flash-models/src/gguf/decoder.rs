@@ -8,9 +8,10 @@ use candle_transformers::quantized_nn::RmsNorm;
 use super::{
     attention::{Cache, attend, mask, rows},
     metadata::Shape,
+    quantization::Quantization,
     weights::{Linear, Norm, Weights, silu_times},
 };
-use crate::{Quantization, arithmetic::Matrix};
+use crate::arithmetic::Matrix;
 
 /// The weights of a model. Sequences have what changes.
 #[derive(Debug)]

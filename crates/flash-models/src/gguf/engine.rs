@@ -8,6 +8,7 @@ use super::{
     decoder::{Decoder, Span},
     followed::Followed,
     metadata::Shape,
+    quantization::Quantization,
 };
 use crate::{Dimensions, Engine, EngineError, LoadError, Part, device::device, memory};
 
@@ -22,21 +23,6 @@ pub struct GgufEngine {
 pub struct GgufSequence {
     tokens: usize,
     caches: Vec<Cache>,
-}
-
-/// How the matrices of a model are stored in memory. A GPU computes all types well; a CPU does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Quantization {
-    /// On a CPU, Q4_1, Q5_0 and Q5_1 become Q8_0, for which candle has kernels: several times as fast, nothing is lost
-    /// that can be seen, and two to four times the memory. All other types are as the file has them.
-    #[default]
-    Automatic,
-    /// As the file has them.
-    AsStored,
-    /// Four bits a weight, in blocks with a scale. It loses quality if the file has more.
-    Q4_0,
-    /// Eight bits a weight, in blocks with a scale.
-    Q8_0,
 }
 
 impl GgufEngine {

@@ -7,8 +7,9 @@ use std::{
 use candle_core::quantized::gguf_file::Content;
 
 use super::{
-    engine::{GgufEngine, Quantization, open},
+    engine::{GgufEngine, open},
     metadata::{Shape, number, text},
+    quantization::Quantization,
     tokenizer,
 };
 use crate::{ChatTemplate, LanguageModel, LoadError, Options, Vocabulary, error::Format};

@@ -9,8 +9,10 @@ mod engine;
 mod followed;
 mod load;
 mod metadata;
+mod quantization;
 mod tokenizer;
 mod weights;
 
-pub use engine::{GgufEngine, GgufSequence, Quantization};
+pub use engine::{GgufEngine, GgufSequence};
 pub use load::{gguf, gguf_quantized, gguf_with};
+pub use quantization::Quantization;

@@ -3,15 +3,13 @@ use std::io::{Read, Seek};
 
 use candle_core::{
     Device, Module, Result, Tensor,
-    quantized::{GgmlDType, QTensor, gguf_file::Content},
+    quantized::{QTensor, gguf_file::Content},
 };
 use candle_nn::ops::silu;
 use candle_transformers::quantized_nn;
 
-use crate::{
-    Quantization,
-    arithmetic::{self, Matrix, RmsNorm, Work, each_row, read},
-};
+use super::quantization::Quantization;
+use crate::arithmetic::{self, Matrix, RmsNorm, Work, each_row, read};
 
 /// Reads tensors of a file.
 pub(super) struct Weights<'a, R> {
@@ -156,22 +154,5 @@ pub(super) fn silu_times(x: &Tensor) -> Result<Tensor> {
             let (gate, up) = (x.narrow(1, 0, hidden)?, x.narrow(1, hidden, hidden)?);
             silu(&gate.contiguous()?)? * up.contiguous()?
         }
-    }
-}
-
-impl Quantization {
-    /// Another type than the file's, if there should be.
-    fn instead_of(self, stored: GgmlDType, device: &Device) -> Option<GgmlDType> {
-        use GgmlDType::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8_1};
-        let to = match self {
-            Self::AsStored => return None,
-            Self::Q4_0 => Q4_0,
-            Self::Q8_0 => Q8_0,
-            Self::Automatic => match stored {
-                Q4_1 | Q5_0 | Q5_1 | Q8_1 if device.is_cpu() => Q8_0,
-                _ => return None,
-            },
-        };
-        (to != stored).then_some(to)
     }
 }
