@@ -79,8 +79,8 @@ fn a_model_of_another_kind_is_refused_with_what_loads_it() {
 #[test]
 fn pickled_weights_are_not_read() {
     let pickled: [(&str, &[u8]); 2] = [("config.json", b"{}"), ("pytorch_model.bin", b"\x80")];
-    let said = gguf_says(&pickled);
-    assert!(said.contains("pickled weights (`pytorch_model.bin`)") && said.contains("GGUF"), "{said}");
+    let model = gguf_says(&pickled);
+    assert!(model.contains("pickled weights (`pytorch_model.bin`)") && model.contains("GGUF"), "{model}");
     let directory = encoder(b"");
     fs::rename(directory.path().join("model.safetensors"), directory.path().join("pytorch_model.bin"))
         .unwrap();
