@@ -147,16 +147,17 @@ where
     }
 
     async fn run(&self, batch: Vec<Waiting<Call<I, O>>>, run: &RunBatch<I, O>) {
-        let calls: Vec<Waiting<Call<I, O>>> =
-            batch.into_iter().filter(|call| !call.item.reply.is_closed()).collect();
-        if calls.is_empty() {
+        let calls = batch.into_iter().filter(|call| !call.item.reply.is_closed()).collect();
+        let mut taken = Taken { batcher: self, calls };
+        if taken.calls.is_empty() {
             return;
         }
-        announce(&calls, Announced::Runs);
+        announce(&taken.calls, Announced::Runs);
         let started = now();
-        let items = calls.iter().map(|call| call.item.item.clone()).collect();
+        let items = taken.calls.iter().map(|call| call.item.item.clone()).collect();
         let outcome = attempt(run, items).await;
         let took = now().saturating_duration_since(started);
+        let calls = std::mem::take(&mut taken.calls);
         match outcome {
             Ok(results) => {
                 self.learn(took);
@@ -172,7 +173,10 @@ where
             }
             Err(_) => {
                 announce(&calls, Announced::Waits);
-                for call in calls {
+                // Those that did not have their turn yet.
+                taken.calls = calls;
+                taken.calls.reverse();
+                while let Some(call) = taken.calls.pop() {
                     self.run_alone(call, run).await;
                 }
             }
@@ -188,9 +192,11 @@ where
         announce(std::slice::from_ref(&call), Announced::Runs);
         let started = now();
         let items = vec![call.item.item.clone()];
+        let mut taken = Taken { batcher: self, calls: vec![call] };
         let result = attempt(run, items)
             .await
             .and_then(|mut results| results.pop().expect("its length was compared with that of the items"));
+        let call = taken.calls.pop().expect("it was put there");
         record(std::slice::from_ref(&call), started, now().saturating_duration_since(started));
         let _ = call.item.reply.send(result);
     }
@@ -290,6 +296,24 @@ struct InLine<I: 'static, O: 'static> {
 impl<I, O> Drop for InLine<I, O> {
     fn drop(&mut self) {
         self.batcher.state.lock().line.remove(self.ticket);
+    }
+}
+
+/// Calls of a batch that runs. If its runtime ends amid it, they go back into the line: a call on another runtime runs
+/// them again.
+struct Taken<'a, I, O> {
+    batcher: &'a Batcher<I, O>,
+    calls: Vec<Waiting<Call<I, O>>>,
+}
+
+impl<I, O> Drop for Taken<'_, I, O> {
+    fn drop(&mut self) {
+        if self.calls.is_empty() {
+            return;
+        }
+        let mut state = self.batcher.state.lock();
+        let waited_for = self.calls.drain(..).filter(|call| !call.item.reply.is_closed());
+        waited_for.for_each(|call| state.line.put_back(call));
     }
 }
 

@@ -55,6 +55,12 @@ impl<T> Line<T> {
         self.waiting.push_back(call);
     }
 
+    /// Puts a call back in its place: it was taken for a batch that never ended.
+    pub(super) fn put_back(&mut self, call: Waiting<T>) {
+        let place = self.waiting.partition_point(|other| other.ticket < call.ticket);
+        self.waiting.insert(place, call);
+    }
+
     /// Removes a call whose caller is gone. It may have left the line already: each call does when it has its result, so
     /// that is found out without a look at all that wait.
     pub(super) fn remove(&mut self, ticket: u64) {

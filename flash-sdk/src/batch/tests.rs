@@ -268,6 +268,35 @@ fn a_runtime_that_ends_amid_a_batch_leaves_the_line_to_others() {
     drop(lost);
 }
 
+#[test]
+fn a_call_in_a_batch_of_a_runtime_that_ends_runs_again_on_its_own() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (batches, gate) = (Batches::default(), Arc::new(Semaphore::new(0)));
+    let (batcher, run) = (batcher(UNLIMITED), doubling(&batches, &gate));
+    let (first, second) = (runtime(), runtime());
+    let until = |count: usize| {
+        while batches.lock().len() < count {
+            std::thread::yield_now();
+        }
+    };
+    let ended = first.spawn(batcher.call(1, 1, run.clone()));
+    until(1);
+    let stays = second.spawn(batcher.call(2, 1, run));
+    while batcher.waiting() == 0 {
+        std::thread::yield_now();
+    }
+    // The first runtime goes on with the call of the second one, and ends amid it.
+    gate.add_permits(1);
+    until(2);
+    first.shutdown_background();
+    until(3);
+    gate.add_permits(1);
+    assert_eq!(second.block_on(stays).unwrap().unwrap(), 4);
+    assert_eq!(*batches.lock(), [vec![1], vec![2], vec![2]]);
+    drop(ended);
+}
+
 mod division {
     use super::*;
     use crate::batch::batcher::shares;
