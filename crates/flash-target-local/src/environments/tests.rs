@@ -231,11 +231,21 @@ async fn after_an_end_the_live_release_is_back_on_its_port_with_its_keys() {
     bench.environments.stop().await;
 }
 
+/// A free port that stays free while nobody listens on it: the system gives it to no socket, and no environment that is
+/// made without a port gets it, such as those of tests beside this one.
+fn own_port() -> u16 {
+    let start = std::process::id() % 10_000;
+    let mut ports = (0..10_000).map(|number| u16::try_from(20_000 + (start + number) % 10_000).unwrap());
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("one of ten thousand")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_keeps_one_environment_down_and_no_other() {
     let data = TempDir::new().unwrap();
     let mut bench = open(&data).await;
-    let created = bench.environments.create(new("production")).await.unwrap();
+    let production = NewEnvironment { port: Some(own_port()), ..new("production") };
+    let created = bench.environments.create(production).await.unwrap();
     bench.environments.create(new("staging")).await.unwrap();
     bench.send(None, spec(1)).await.unwrap();
     bench.id = id("staging");
