@@ -87,19 +87,6 @@ const REPORT: &str = "junit.xml";
 /// What tests left out, in the target directory.
 const SKIPPED: &str = "skipped-tests.txt";
 
-/// How many tests cargo-nextest runs at once.
-const TEST_THREADS: &str = "NEXTEST_TEST_THREADS";
-
-/// Half as many tests again as there are cores: most tests wait for processes, for answers, or for cargo, which builds one
-/// app at a time in the target directory that all share. Those that measure or take the whole machine run alone anyway.
-fn test_threads(cores: usize) -> usize {
-    cores + cores.div_ceil(2)
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// Runs the tests.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut steps = Steps::start();
@@ -159,9 +146,6 @@ fn tests(arguments: &Arguments, models: &Models, python: &Path, node: Option<&Pa
         let is_models = packages == WITH_MODELS;
         runner.args(packages).args(slow::leave_out(&not_due)).args(&arguments.for_runner);
         runner.env("FLASH_REQUIRE_MODELS", "1");
-        if !is_models && std::env::var_os(TEST_THREADS).is_none() {
-            runner.env(TEST_THREADS, test_threads(cores()).to_string());
-        }
         if is_models {
             // They run beside each other: threads of one model would only take turns with those of another.
             runner.env("RAYON_NUM_THREADS", "1").env("CANDLE_NUM_THREADS", "1");
@@ -200,14 +184,4 @@ fn all_but_programs() -> Vec<&'static str> {
     let without_tests = PROGRAMS.iter().filter(|program| !TESTED.contains(program));
     let others = without_tests.flat_map(|program| ["--exclude", program]);
     std::iter::once("--workspace").chain(others).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_are_more_tests_at_once_than_cores() {
-        assert_eq!([1, 2, 3, 4, 16].map(test_threads), [2, 3, 5, 6, 24]);
-    }
 }
