@@ -1,4 +1,5 @@
 //! Models that cannot be loaded: one line, the file, and what to do. No real model is needed.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 use std::{error::Error as _, fs, path::Path};
 
 use flash_models::{LoadError, bert, gguf};
