@@ -8,7 +8,6 @@ use std::{
 };
 
 use super::{
-    own_gpus::library_flags,
     plan::Variant,
     request::Sources,
     rustc,
@@ -163,6 +162,13 @@ impl Compiler<'_> {
             })
             .collect()
     }
+}
+
+/// The linker's flags that make a binary find these libraries wherever it is started. Also for the libraries of those
+/// libraries, hence the old tag.
+pub(super) fn library_flags(directories: &[PathBuf]) -> Vec<String> {
+    let search = directories.iter().map(|path| format!("-Clink-arg=-Wl,-rpath,{}", path.display()));
+    std::iter::once("-Clink-arg=-Wl,--disable-new-dtags".to_owned()).chain(search).collect()
 }
 
 /// Adds flags for the compiler to those that the user, or cargo's configuration, has set.

@@ -1,16 +1,13 @@
 //! Builds for the GPUs of this machine: of apps that run here as processes and in no image.
 //!
 //! Such a binary is compiled for these GPUs alone, and finds CUDA's libraries in the toolkit that it was linked with.
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use flash_platform::Gpu;
 use flash_protocol::catalogue::ComputeCapability;
 
 use super::{
-    compile::with_flags,
+    compile::{library_flags, with_flags},
     cuda::{CudaError, CudaHome, Kernels, Search, toolchains_in},
     steps::on_thread,
 };
@@ -124,13 +121,6 @@ fn with_cuda(
     }
     build.environment.extend(toolchain.environment());
     Ok(build)
-}
-
-/// The linker's flags that make a binary find these libraries wherever it is started. Also for the libraries of those
-/// libraries, hence the old tag.
-pub(super) fn library_flags(directories: &[PathBuf]) -> Vec<String> {
-    let search = directories.iter().map(|path| format!("-Clink-arg=-Wl,-rpath,{}", path.display()));
-    std::iter::once("-Clink-arg=-Wl,--disable-new-dtags".to_owned()).chain(search).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use dialoguer::{Confirm, Input, Select};
 
 use super::{
-    command::InitArguments,
+    arguments::InitArguments,
     name,
     template::{self, Model, TEMPLATES, Template},
 };

@@ -1,14 +1,14 @@
-//! Arguments of `flash init`, and the order of its steps.
+//! The order of the steps of `flash init`.
 use std::{
     path::{Path, PathBuf},
     process::{Command as Process, Stdio},
 };
 
-use clap::Args;
 use serde_json::json;
 
 use super::{
     answers::{Answers, Git, Open},
+    arguments::InitArguments,
     files,
     render::{self, Profile, Source},
     template::{MODEL_PROFILE, TEMPLATES},
@@ -22,50 +22,6 @@ use crate::{
     exit::{Code, Failure, FailureCode},
     output::{Format, Output},
 };
-
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 a file cannot be written, or cargo cannot read the crate; 2 wrong \
-                          usage, no such template, or a file that is there already.";
-
-/// Create a crate from a template.
-///
-/// On a terminal, asks for what the arguments leave open. Overwrites nothing. Inside a workspace, the crate becomes a member.
-#[derive(Args)]
-#[command(
-    after_help = format!("Examples:\n  flash init hello\n  flash init --list\n  \
-                  flash init chat --template chat --gpu --yes\n\n{EXIT_CODES}")
-)]
-pub(crate) struct InitArguments {
-    /// Where to create it; made if it is not there.
-    #[arg(value_name = "DIR", default_value = ".")]
-    directory: PathBuf,
-    /// The template: `--list` lists them [default: hello].
-    #[arg(long, value_name = "NAME")]
-    pub(super) template: Option<String>,
-    /// The name of the package [default: that of the directory].
-    #[arg(long, value_name = "NAME")]
-    pub(super) name: Option<String>,
-    /// Run the template's model on a CPU.
-    #[arg(long, conflicts_with = "gpu")]
-    pub(super) cpu: bool,
-    /// Run the template's model on a GPU.
-    #[arg(long)]
-    pub(super) gpu: bool,
-    /// Leave out the tests.
-    #[arg(long)]
-    pub(super) no_tests: bool,
-    /// Do not create a Git repository.
-    #[arg(long)]
-    pub(super) no_git: bool,
-    /// Ask nothing: use defaults for what the arguments leave open.
-    #[arg(long, short)]
-    yes: bool,
-    /// List the templates.
-    #[arg(long, conflicts_with_all = ["template", "name", "cpu", "gpu", "no_tests", "no_git", "yes"])]
-    list: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
 
 impl Command for InitArguments {
     fn format(&self) -> Format {
