@@ -8,7 +8,7 @@ impl From<PackageError> for Failure {
         match error {
             PackageError::NoDirectory(_) | PackageError::Gone(_) => failure,
             PackageError::NoManifest(_) => {
-                failure.hint("run the command inside a crate, or make one: flash init DIR")
+                failure.hint("run the command inside a crate, or with -C DIR; to make one: flash init DIR")
             }
             PackageError::Workspace(_) => failure.hint("give the directory of your app's crate: -C DIR"),
             PackageError::NoBinary(_) => failure.hint("add src/main.rs with `#[flash_sdk::main]`"),

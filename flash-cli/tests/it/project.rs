@@ -27,7 +27,7 @@ fn refused(directory: &Path, arguments: &[&str], code: i32, parts: &[&str]) {
 #[test]
 fn outside_of_a_crate() {
     let directory = TempDir::new().unwrap();
-    refused(directory.path(), &["run"], 2, &["is not inside a crate", "hint: ", "-C DIR"]);
+    refused(directory.path(), &["run"], 2, &["is not inside a crate", "hint: ", "-C DIR", "flash init DIR"]);
     refused(directory.path(), &["dev", "nowhere"], 2, &["the directory `nowhere` does not exist"]);
 }
 
