@@ -269,11 +269,13 @@ async fn a_full_line_refuses_and_takes_again_when_someone_leaves() {
 
 #[tokio::test]
 async fn memory_bounds_what_runs_at_once_and_an_answer_that_made_way_loses_nothing() {
-    // Room for the whole context of one.
-    let served = serve(Options { cache_bytes: 100, ..OPTIONS });
+    // Four have 17 tokens each at first, and none can have more beside three others.
+    let (served, permits) = serve_step_by_step(Options { cache_bytes: 80, ..OPTIONS });
     let streams: Vec<Generating> = ["A", "B", "C", "D", "E", "F"]
         .map(|prompt| served.start(prompt, Sampling { ignore_eos: true, ..greedy(47) }))
         .into();
+    // All wait before the first token is computed.
+    drop(permits);
     let whole = futures_util::future::join_all(streams.into_iter().map(whole)).await;
     for (first, whole) in (b'B'..).zip(whole) {
         let whole = whole.unwrap();
@@ -281,9 +283,10 @@ async fn memory_bounds_what_runs_at_once_and_an_answer_that_made_way_loses_nothi
         assert_eq!((&*whole.text, whole.tokens, whole.usage.prompt_tokens), (&*expected, 47, 1));
     }
     let most = served.memory.0.lock().1;
-    assert!((51..=100).contains(&most), "{most} tokens at most");
-    let again = served.seen.lock().iter().flatten().filter(|(_, fed)| fed.len() > 1).count();
-    assert!(again > 0, "some were computed again");
+    assert!((48..=80).contains(&most), "{most} tokens at most");
+    let calls = served.seen.lock();
+    let again = calls.iter().flatten().filter(|(_, fed)| fed.len() > 1).count();
+    assert!(again > 0, "none was computed again: {calls:?}");
 }
 
 #[tokio::test]
