@@ -20,7 +20,7 @@ fn directory(files: &[(&str, &[u8])]) -> TempDir {
     directory
 }
 
-/// What is said, with its causes, after a look that it is one line about this place.
+/// The error with its causes. Asserts that it is one line and names this directory.
 fn said(error: &LoadError, place: &Path) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();

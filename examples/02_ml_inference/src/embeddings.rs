@@ -22,10 +22,4 @@ impl Embeddings {
     fn models(&self) -> Models {
         Models::of_embedding(self.encoder.clone())
     }
-
-    /// A worker whose model panicked is replaced.
-    #[health]
-    fn health(&self) -> Result<()> {
-        Ok(self.encoder.health()?)
-    }
 }

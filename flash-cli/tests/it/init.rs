@@ -2,13 +2,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Client, Finished, Running, finish, root};
+use crate::support::{Client, Finished, Running, cargo, finish, root};
 
 /// A directory for new crates, whose builds share what the workspace has compiled already.
 struct Place {
@@ -42,19 +41,8 @@ impl Place {
     }
 
     fn cargo_test(&self, directory: &str) {
-        let mut command = Command::new("cargo");
-        command
-            .args(["test", "--offline", "--quiet", "--workspace"])
-            .current_dir(self.path().join(directory));
-        for (name, _) in std::env::vars_os() {
-            if name
-                .to_str()
-                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-            {
-                command.env_remove(name);
-            }
-        }
-        let done = Finished::of(command.env("CARGO_TARGET_DIR", root().join("target")).output().unwrap());
+        let mut command = cargo(&["test", "--offline", "--quiet", "--workspace"]);
+        let done = Finished::of(command.current_dir(self.path().join(directory)).output().unwrap());
         assert_eq!(done.code, Some(0), "{}\n{}", done.stdout, done.stderr);
         assert!(done.stdout.contains("test result: ok. 2 passed"), "{}", done.stdout);
     }

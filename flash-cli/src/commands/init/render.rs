@@ -78,10 +78,10 @@ pub(super) fn files(answers: &Answers, source: &Source, profile: Profile) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::init::template::TEMPLATES;
+    use crate::commands::init::template::{TEMPLATES, named};
 
     fn answers(template: &str, compute: Compute, tests: bool) -> Answers {
-        let template = TEMPLATES.iter().find(|one| one.name == template).unwrap();
+        let template = named(template).unwrap();
         Answers { template, name: "my-app".to_owned(), compute, tests, git: false }
     }
 

@@ -28,10 +28,4 @@ impl Chat {
     fn models(&self) -> Models {
         Models::of_text(self.model.clone())
     }
-
-    /// A worker whose model panicked is replaced.
-    #[health]
-    fn health(&self) -> Result<()> {
-        Ok(self.model.health()?)
-    }
 }

@@ -41,12 +41,6 @@ impl Embeddings {
         let [first, second] = texts.as_slice() else { return Err(Error::handler("the encoder lost a text")) };
         Ok(dot(&first.vector, &second.vector))
     }
-
-    /// A worker whose model panicked is replaced.
-    #[health]
-    fn health(&self) -> Result<()> {
-        Ok(self.encoder.health()?)
-    }
 }
 
 /// The cosine of the angle between two vectors of length 1.
