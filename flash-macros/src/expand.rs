@@ -12,7 +12,7 @@ use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::{Attribute, ReturnType, Signature, Type, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
-    args::{Compute, Config, FunctionSettings, RemoteArgs, Resource, Scaler, Schedule},
+    args::{Compute, Config, FunctionSettings, Memory, Model, RemoteArgs, Resource, Scaler, Schedule},
     function::{Argument, Function, Kind},
     item::{Batched, ImplBlock},
     route::Route,
@@ -493,10 +493,6 @@ fn declared(config: &Config) -> TokenStream {
         // `vram_gib` chooses the pools.
         Compute::AnyGpu { .. } => TokenStream::new(),
     };
-    let memory = config.vram_gib.iter().map(|memory| {
-        let gib = memory.gib;
-        quote_spanned! {memory.span=> .vram_gib(#gib) }
-    });
     let count = match &config.compute {
         Compute::Gpu { count, .. } | Compute::AnyGpu { count } => count.iter(),
         Compute::Cpu(_) => None.iter(),
@@ -511,21 +507,23 @@ fn declared(config: &Config) -> TokenStream {
     let (disk_gib, shm_mib) = (config.disk_gib.iter(), config.shm_mib.iter());
     let max_body_mib = config.max_body_mib.iter();
     let request_timeout = config.request_timeout.iter();
-    let model = config.model.iter().map(|model| {
-        let (reference, files) = (&model.reference, &model.files);
-        // The builder checks both: its message belongs to the reference.
-        quote_spanned! {reference.span()=> .model(#reference, &[#(#files),*]) }
-    });
     let scaler = config.scaler.iter().map(|scaler| match scaler {
         Scaler::QueueDelay(seconds) => quote! { .queue_delay(#seconds) },
         Scaler::RequestCount(requests) => quote! { .request_count(#requests) },
     });
     let data_centers = (!data_centers.is_empty())
         .then(|| quote! { .data_centers(&[#(::flash_sdk::DataCenter::#data_centers),*]) });
-    quote! {
-        ::flash_sdk::ResourceConfig::new(#name)
-            #compute
-            #(#memory)*
+    let with_hardware = quote! { ::flash_sdk::ResourceConfig::new(#name) #compute };
+    // What a builder alone can check is a call of its own and not the next of a chain: a chain's error has the caret
+    // on all of it, this one on the user's value.
+    let with_memory = match &config.vram_gib {
+        None => with_hardware,
+        Some(Memory { gib, span }) => {
+            quote_spanned! {*span=> ::flash_sdk::ResourceConfig::vram_gib(#with_hardware, #gib) }
+        }
+    };
+    let whole = quote! {
+        #with_memory
             #(.gpu_count(#count))*
             #task
             #(#workers)*
@@ -540,6 +538,11 @@ fn declared(config: &Config) -> TokenStream {
             #(.shm_mib(#shm_mib))*
             #(.max_body_mib(#max_body_mib))*
             #(.request_timeout(#request_timeout))*
-            #(#model)*
+    };
+    match &config.model {
+        None => whole,
+        Some(Model { reference, files }) => {
+            quote_spanned! {reference.span()=> ::flash_sdk::ResourceConfig::model(#whole, #reference, &[#(#files),*]) }
+        }
     }
 }

@@ -126,23 +126,26 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
             line: ::core::line!(),
             docs: ::core::concat!("Says hello.", "\n", "", "\n", "Twice.", "\n"),
             resource: ::flash_sdk::__private::Resource::Declared(
-                ::flash_sdk::ResourceConfig::new("hello")
-                    .cpus(
-                        &[
-                            ::flash_sdk::CpuInstance::Cpu3g_2_8,
-                            ::flash_sdk::CpuInstance::Cpu3c_2_4,
-                        ],
-                    )
-                    .workers(0u32..=10u32)
-                    .idle_timeout(3u32)
-                    .execution_timeout(30u32)
-                    .start_timeout(1200u32)
-                    .max_concurrency(8u32)
-                    .queue_delay(2u32)
-                    .data_centers(&[::flash_sdk::DataCenter::EuRo1])
-                    .disk_gib(64u32)
-                    .shm_mib(512u32)
-                    .model("org/name@v1", &["*.safetensors", "tokenizer.json"]),
+                ::flash_sdk::ResourceConfig::model(
+                    ::flash_sdk::ResourceConfig::new("hello")
+                        .cpus(
+                            &[
+                                ::flash_sdk::CpuInstance::Cpu3g_2_8,
+                                ::flash_sdk::CpuInstance::Cpu3c_2_4,
+                            ],
+                        )
+                        .workers(0u32..=10u32)
+                        .idle_timeout(3u32)
+                        .execution_timeout(30u32)
+                        .start_timeout(1200u32)
+                        .max_concurrency(8u32)
+                        .queue_delay(2u32)
+                        .data_centers(&[::flash_sdk::DataCenter::EuRo1])
+                        .disk_gib(64u32)
+                        .shm_mib(512u32),
+                    "org/name@v1",
+                    &["*.safetensors", "tokenizer.json"],
+                ),
             ),
             route: ::core::option::Option::None,
             settings: ::flash_sdk::__private::FunctionSettings::new()
