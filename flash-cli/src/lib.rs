@@ -9,6 +9,8 @@ mod commands;
 mod credentials;
 mod deploy;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod estimate;
 mod exit;
 mod models;

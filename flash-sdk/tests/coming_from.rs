@@ -116,7 +116,11 @@ async fn calls() -> Result<()> {
     generate::options().retries(5).idempotency_key("order-7").spawn(prompt()).await?;
     generate::at("production").call(prompt()).await?;
     let mut tokens = tokens(prompt());
-    while let Some(_token) = tokens.next().await {}
+    while let Some(token) = tokens.next().await {
+        drop(token);
+    }
+    let any = flash_sdk::Endpoint::new("abc123def456");
+    any.run_sync::<_, String>(&prompt()).await?;
     Model::judge(prompt()).await?;
     Model::embed(prompt()).await?;
     if let Some(call) = Context::current() {
@@ -131,14 +135,22 @@ async fn a_call_is_faked() {
     assert_eq!(generate("a cat".to_owned()).await.unwrap(), "a cat");
 }
 
-/// The code of a table's cells, without the cells of other languages: those of the column "here".
+/// The Rust of the tables: the code of all cells but those of the first column, which shows other tools. The tests of
+/// `flash-cli` check the commands, and the cells that begin with a section of `flash.toml`.
 fn snippets(page: &str) -> Vec<&str> {
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| there"));
-    rows.filter_map(|row| row.split(" | ").nth(1))
-        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
-        // Commands and settings of files are not Rust.
-        .filter(|code| !code.starts_with("flash ") && !code.starts_with('['))
+    rows.flat_map(|row| row.split(" | ").skip(1))
+        .filter(|cell| !cell.starts_with("`["))
+        .flat_map(spans)
+        .filter(|code| !code.starts_with("flash ") && !code.starts_with("cargo flash "))
         .collect()
+}
+
+/// The code of a text, without the names of links.
+fn spans(text: &str) -> impl Iterator<Item = &str> {
+    let parts: Vec<_> = text.split('`').collect();
+    let spans = parts.windows(3).step_by(2).filter(|part| !part[2].starts_with("]("));
+    spans.map(|part| part[1]).collect::<Vec<_>>().into_iter()
 }
 
 #[test]
@@ -146,6 +158,8 @@ fn all_code_of_the_page_is_code_that_compiles() {
     let squeezed = |text: &str| text.split_whitespace().collect::<String>();
     let here = squeezed(include_str!("coming_from.rs"));
     let page = include_str!("../../docs/coming-from.md");
+    let mut text = page.lines().filter(|line| !line.starts_with("| "));
+    assert!(text.all(|line| !line.contains('`')), "code outside of the tables is not checked");
     let codes = snippets(page);
     assert!(codes.len() > 50, "only {} pieces of code were found", codes.len());
     // Within a table, `|` is escaped.

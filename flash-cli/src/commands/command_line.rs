@@ -83,6 +83,13 @@ pub(crate) fn main() -> ExitCode {
     Arguments::parse().command.run().into()
 }
 
+/// Parses what comes after `flash`, and runs nothing.
+#[cfg(test)]
+pub(crate) fn parse(arguments: &[String]) -> Result<(), clap::Error> {
+    let name = std::iter::once("flash");
+    Arguments::try_parse_from(name.chain(arguments.iter().map(String::as_str))).map(drop)
+}
+
 /// Runs a command, and reports its failure.
 fn carry_out<C: Command>(command: C) -> Code {
     let context = Context::new(command.format());

@@ -32,3 +32,5 @@ mod time;
 mod undeploy;
 
 pub(crate) use command_line::main;
+#[cfg(test)]
+pub(crate) use command_line::parse;
