@@ -96,6 +96,19 @@ async fn the_whole_story_of_an_environment() {
     let streamed = app.succeeds(&["call", "production", "count", r#"{"to": 3}"#, "--stream"]);
     assert_eq!(streamed.stdout, "1\n2\n3\n");
 
+    // What routes take and answer beside JSON.
+    let post = |path: &str, kind: &str, body: &'static [u8]| {
+        let request = client.raw().post(format!("{url}{path}")).bearer_auth(&key);
+        client.send(request.header("user-agent", "form/1").header("content-type", kind).body(body))
+    };
+    let form = b"--x\r\ncontent-disposition: form-data; name=\"title\"\r\n\r\nA cat\r\n--x\r\n\
+                 content-disposition: form-data; name=\"photo\"; filename=\"cat.jpg\"\r\n\r\n\x00\xff\x00\r\n--x--\r\n";
+    let added = post("/photos", "multipart/form-data; boundary=x", form).await;
+    assert_eq!((added.status, added.json()), (200, json!("form/1: A cat, 3 bytes")), "{added:?}");
+    let answer = post("/hook", "application/json", b"{ not JSON").await;
+    assert_eq!((answer.status, answer.header("x-method")), (202, "POST"), "{answer:?}");
+    assert_eq!(answer.text, "{ not JSON");
+
     // Logs of that request: its own line and the end of its job.
     let lines = app.logs(&["--request", &request]);
     let texts: Vec<&str> = lines.iter().map(|line| line["text"].as_str().unwrap()).collect();

@@ -179,3 +179,31 @@ async fn a_typed_route_takes_a_form_typed_headers_and_the_whole_request_and_answ
     let described = &document["paths"]["/hooks/{id}"]["post"];
     assert!(described["requestBody"]["content"]["*/*"].is_object(), "{described}");
 }
+
+#[tokio::test]
+async fn a_form_over_the_limit_is_refused_in_the_form_of_all_errors() {
+    let (app, client) = (app(), Client::new());
+    let form = [
+        b"--x\r\ncontent-disposition: form-data; name=\"photo\"; filename=\"a\"\r\n\r\n".to_vec(),
+        vec![0; 31_000_000],
+        b"\r\n--x--\r\n".to_vec(),
+    ];
+    let form: Vec<u8> = form.concat();
+    // Its length is known from the start, or only once it is over the limit.
+    let pieces: Vec<_> =
+        form.chunks(1_000_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+    let unannounced = reqwest::Body::wrap_stream(stream::iter(pieces));
+    for body in [form.into(), unannounced] {
+        let request = client.raw().post(format!("{}/photos/pets", app.url)).header("user-agent", "a");
+        let request = request.header("content-type", "multipart/form-data; boundary=x");
+        let refused = client.send(request.header("x-request-id", "too-large").body(body)).await;
+        assert_eq!(
+            (refused.status, refused.header("content-type")),
+            (413, "application/json"),
+            "{refused:?}"
+        );
+        let error = refused.json();
+        assert_eq!((&error["kind"], &error["request_id"]), (&json!("invalid_input"), &json!("too-large")));
+        assert!(error["error"].as_str().is_some_and(|error| error.contains("30 MB")), "{error}");
+    }
+}

@@ -1,7 +1,12 @@
 //! The app of the tests of `flash deploy`: it says of which version it is, and can be told to break.
 use std::time::Duration;
 
-use flash_sdk::{Result, remote};
+use flash_sdk::{
+    Bytes, Multipart, Result, TypedHeader,
+    headers::UserAgent,
+    http::{Request, Response, StatusCode},
+    remote,
+};
 use futures_util::Stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,6 +67,21 @@ pub async fn crash(words: String) -> Result<()> {
 #[remote(worker = "front", cpu = Cpu3c_1_2, workers = 1..=2, method = GET, path = "/hello/{name}")]
 pub async fn hello(name: String) -> Result<Greeting> {
     greet(name).await
+}
+
+/// Takes a form and a header.
+#[remote(worker = "front", method = POST, path = "/photos")]
+pub async fn add_photo(agent: TypedHeader<UserAgent>, form: Multipart) -> Result<String> {
+    let photo = form.file("photo")?.data();
+    Ok(format!("{}: {}, {} bytes", agent.as_str(), form.text("title")?, photo.len()))
+}
+
+/// Takes the request as it is, and answers as it likes.
+#[remote(worker = "front", method = POST, path = "/hook")]
+pub async fn hook(request: Request<Bytes>) -> Result<Response<Bytes>> {
+    let (parts, body) = request.into_parts();
+    let answer = Response::builder().status(StatusCode::ACCEPTED).header("x-method", parts.method.as_str());
+    Ok(answer.body(body)?)
 }
 
 /// Works where its build is not broken.
