@@ -1,5 +1,5 @@
 //! The developer tasks of this workspace: `cargo xtask test`, `lint`, `fuzz`, `bench`, `cuda-build`,
-//! `models`.
+//! `models`, `site`.
 //!
 //! One file per task. Each is a list of commands that you could also type; a task prints every command it runs and
 //! stops at the first that fails.
@@ -15,6 +15,7 @@ mod output;
 mod packages;
 mod prepare;
 mod references;
+mod site;
 mod slow;
 mod slowest;
 mod steps;
@@ -40,7 +41,8 @@ use clap::{Parser, Subcommand};
                   cargo xtask bench --json    flash compared with hand-written services\n  \
                   cargo xtask bench platform  the platform itself, compared with its aims\n  \
                   cargo xtask cuda-build      the example with CUDA; needs no GPU\n  \
-                  cargo xtask models          the weights that tests and an example use"
+                  cargo xtask models          the weights that tests and an example use\n  \
+                  cargo xtask site            the documentation as a site"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -55,6 +57,7 @@ enum Task {
     Bench(bench::Arguments),
     CudaBuild(cuda_build::Arguments),
     Models(models::Arguments),
+    Site(site::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::CudaBuild(arguments) => cuda_build::run(&arguments),
         Task::Models(arguments) => models::run(&arguments),
+        Task::Site(arguments) => site::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,7 +12,7 @@ use std::{
 
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
-use crate::{command, failure::Failure, workspace};
+use crate::{command, failure::Failure, site, workspace};
 
 /// The document in which every name in code spans must exist.
 const STRICT: &str = "ARCHITECTURE.md";
@@ -30,6 +30,10 @@ pub(crate) fn check() -> Result<(), Failure> {
     let mut dead: Vec<String> = Vec::new();
     for (path, text) in &repository.documents {
         dead.extend(repository.dead_references(path, text));
+    }
+    if let Some(contents) = repository.documents.get(site::CONTENTS) {
+        let unlisted = site::unlisted(contents, repository.documents.keys().map(String::as_str));
+        dead.extend(unlisted.iter().map(|page| format!("{page}: is not listed in {}", site::CONTENTS)));
     }
     if dead.is_empty() {
         return Ok(());

@@ -16,7 +16,7 @@ pub(crate) struct SlowTest {
 const RUNPOD: &[&str] =
     &["crates/flash-target-runpod/src", "flash-cli/tests/it/runpod.rs", "flash-cli/tests/it/support/runpod"];
 
-const SLOW: [SlowTest; 3] = [
+const SLOW: [SlowTest; 4] = [
     // Builds the same app twice in release mode, with all dependencies.
     SlowTest {
         name: "build::two_checkouts_in_different_directories_give_the_same_digests",
@@ -29,6 +29,16 @@ const SLOW: [SlowTest; 3] = [
     },
     // Builds the machine-learning library once more, as `flash build` does.
     SlowTest { name: "runpod::the_example_is_deployed_called_read_rolled_back_and_removed", covers: RUNPOD },
+    // Builds a new crate, for a run and for a deployment.
+    SlowTest {
+        name: "getting_started::every_command_of_the_page_does_what_the_page_says",
+        covers: &[
+            "docs/getting-started.md",
+            "flash-cli/templates/hello",
+            "flash-cli/src/commands",
+            "flash-cli/tests/it/getting_started.rs",
+        ],
+    },
     // Breaks each call of a deployment, one deployment after the other.
     SlowTest { name: "runpod::whichever_call_of_a_send_breaks_the_next_send_ends_right", covers: RUNPOD },
 ];
@@ -104,7 +114,7 @@ mod tests {
 
     #[test]
     fn tests_that_are_not_due_are_left_out_by_their_full_name() {
-        let [first, second, _] = &SLOW;
+        let [first, second, ..] = &SLOW;
         assert_eq!(leave_out(&[]), Vec::<String>::new());
         let filter = format!("not (test(={}) or test(={}))", first.name, second.name);
         assert_eq!(leave_out(&[first, second]), ["--filterset".to_owned(), filter]);

@@ -1,4 +1,6 @@
 //! The command line: which commands there are, and how the one that is meant is run.
+//!
+//! `docs/commands.md` is made from it, by a test here.
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -6,8 +8,8 @@ use clap::{Parser, Subcommand};
 use super::{
     build, call, catalog,
     command::{Command, Context, Unread},
-    cost, deploy, doctor, init, key, login, logs, models, run, scale, schedule, secret, service, status,
-    undeploy,
+    completions, cost, deploy, doctor, init, key, login, logs, models, run, scale, schedule, secret, service,
+    status, undeploy,
 };
 use crate::exit::{Code, Failure};
 
@@ -23,7 +25,7 @@ use crate::exit::{Code, Failure};
                   Exit codes: 0 success; 1 failed (build, app, port); \
                   2 wrong usage, no crate, an invalid flash.toml, a missing confirmation; flash deploy --plan: changes."
 )]
-struct Arguments {
+pub(super) struct CommandLine {
     #[command(subcommand)]
     command: Selected,
 }
@@ -76,18 +78,20 @@ commands! {
     Catalog(catalog::CatalogArguments),
     Service(service::ServiceArguments),
     Doctor(doctor::DoctorArguments),
+    Completions(completions::CompletionsArguments),
+    Man(completions::ManArguments),
 }
 
 /// Parses the command line and runs the command.
 pub(crate) fn main() -> ExitCode {
-    Arguments::parse().command.run().into()
+    CommandLine::parse().command.run().into()
 }
 
 /// Parses what comes after `flash`, and runs nothing.
 #[cfg(test)]
 pub(crate) fn parse(arguments: &[String]) -> Result<(), clap::Error> {
     let name = std::iter::once("flash");
-    Arguments::try_parse_from(name.chain(arguments.iter().map(String::as_str))).map(drop)
+    CommandLine::try_parse_from(name.chain(arguments.iter().map(String::as_str))).map(drop)
 }
 
 /// Runs a command, and reports its failure.
@@ -113,12 +117,52 @@ fn carry_out<C: Command>(command: C) -> Code {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::CommandFactory as _;
 
     use super::*;
 
+    /// Accepts what the command line says now.
+    const UPDATE: &str = "UPDATE_SNAPSHOTS";
+
     #[test]
     fn no_two_flags_of_a_command_are_in_each_others_way() {
-        Arguments::command().debug_assert();
+        CommandLine::command().debug_assert();
+    }
+
+    /// The help of a command and of all below it, as parts of a page.
+    fn reference(command: &mut clap::Command, path: &str, page: &mut String) {
+        let help = command.clone().term_width(100).render_long_help().to_string();
+        let lines: Vec<&str> = help.trim().lines().map(str::trim_end).collect();
+        page.push_str(&format!("\n## `{path}`\n\n```text\n{}\n```\n", lines.join("\n")));
+        for below in command.get_subcommands_mut().filter(|below| below.get_name() != "help") {
+            // The same commands by another name.
+            if path == "flash" && below.get_name() == "env" {
+                continue;
+            }
+            reference(below, &format!("{path} {}", below.get_name().to_owned()), page);
+        }
+    }
+
+    #[test]
+    fn the_page_of_all_commands_says_what_their_help_says() {
+        let mut command = CommandLine::command();
+        command.build();
+        let mut page = String::from(
+            "# Commands\n\nThe help of every command, as `--help` prints it. `flash env` is the same as `flash deploy`. A test \
+             compares\nthis page with the code.\n",
+        );
+        reference(&mut command, "flash", &mut page);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/commands.md");
+        if std::env::var_os(UPDATE).is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == page,
+            "docs/commands.md is not what the command line says; accept it with \
+             `{UPDATE}=1 cargo test -p flash-cli command_line`, and read the diff"
+        );
     }
 }

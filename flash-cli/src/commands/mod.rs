@@ -10,6 +10,7 @@ mod changes;
 mod choice;
 mod command;
 mod command_line;
+mod completions;
 mod confirm;
 mod cost;
 mod deploy;

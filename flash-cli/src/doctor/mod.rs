@@ -6,6 +6,7 @@ mod containers;
 mod credentials;
 mod cuda;
 mod machine;
+mod models;
 mod probe;
 mod programs;
 mod rust;
@@ -78,6 +79,7 @@ pub(crate) async fn examine(project: &Project) -> Vec<Finding> {
     findings.extend(machine::findings(project).await);
     findings.extend(containers::findings().await);
     findings.extend(programs::findings(project));
+    findings.extend(models::finding(project));
     findings.push(credentials::finding());
     findings.push(cuda::finding(project.config.build.cuda_home.clone()).await);
     findings

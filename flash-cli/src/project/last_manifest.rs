@@ -139,6 +139,7 @@ mod tests {
             profiles: Vec::new(),
             features: Vec::new(),
             has_build_script: false,
+            leaves_models_slow: false,
             inputs: BTreeMap::new(),
         }
     }

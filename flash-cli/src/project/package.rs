@@ -7,6 +7,8 @@ use std::{
 
 use cargo_metadata::{Metadata, MetadataCommand, Package as CargoPackage, TargetKind};
 
+use super::model_profile;
+
 /// Cargo's built-in profiles.
 const CARGO_PROFILES: [&str; 4] = ["dev", "release", "test", "bench"];
 
@@ -38,6 +40,8 @@ pub(crate) struct Package {
     pub features: Vec<String>,
     /// Whether it, or a local crate it is built from, has a build script.
     pub has_build_script: bool,
+    /// Whether it computes models with candle, and its dev profile leaves candle without optimisation.
+    pub leaves_models_slow: bool,
     /// The files that cargo read to find this, and their state then.
     pub(super) inputs: Inputs,
 }
@@ -139,6 +143,7 @@ impl Package {
             .ok_or_else(|| PackageError::Workspace(manifest.to_owned()))?;
         let local = local_packages(&metadata, package);
         let is_script = |target: &cargo_metadata::Target| target.kind.contains(&TargetKind::CustomBuild);
+        let workspace_manifest = manifest_of(metadata.workspace_root.as_std_path());
         let sources: Vec<PathBuf> = local.iter().map(|own| directory_of(own)).collect();
         Ok(Self {
             name: package.name.to_string(),
@@ -155,7 +160,12 @@ impl Package {
                 .unwrap_or(&metadata.target_directory)
                 .as_std_path()
                 .to_owned(),
-            profiles: profiles(metadata.workspace_root.as_std_path()),
+            profiles: profiles(&workspace_manifest),
+            leaves_models_slow: model_profile::leaves_models_slow(
+                &metadata,
+                &package.id,
+                &workspace_manifest,
+            ),
             features: package.features.keys().cloned().collect(),
         })
     }
@@ -191,11 +201,15 @@ fn binary_of(package: &CargoPackage) -> Result<String, PackageError> {
     }
 }
 
-/// Cargo's own profiles, and those of the workspace.
-fn profiles(workspace: &Path) -> Vec<String> {
+/// The manifest at the root of the workspace.
+fn manifest_of(workspace: &Path) -> toml::Table {
     let manifest = std::fs::read_to_string(workspace.join("Cargo.toml")).unwrap_or_default();
     // Cargo has already parsed it successfully.
-    let manifest: toml::Table = toml::from_str(&manifest).unwrap_or_default();
+    toml::from_str(&manifest).unwrap_or_default()
+}
+
+/// Cargo's own profiles, and those of the workspace.
+fn profiles(manifest: &toml::Table) -> Vec<String> {
     let own = manifest.get("profile").and_then(toml::Value::as_table);
     let own = own.into_iter().flat_map(|profiles| profiles.keys().cloned());
     CARGO_PROFILES.iter().map(|&name| name.to_owned()).chain(own).collect()

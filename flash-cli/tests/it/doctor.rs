@@ -143,3 +143,34 @@ fn the_environment_of_a_gpu_build_can_be_had_for_building_by_hand() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(said(&wrong).1.contains("`ada` is not a compute capability"), "{}", said(&wrong).1);
 }
+
+#[test]
+fn a_crate_whose_models_would_be_slow_is_told_what_to_add() {
+    let directory = TempDir::new().unwrap();
+    let manifest = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n\
+                    [dependencies]\ncandle-core = { path = \"candle-core\" }\n";
+    // Of the real one, only the name matters here.
+    let candle = "[package]\nname = \"candle-core\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    for (path, text) in [
+        ("Cargo.toml", manifest),
+        ("src/main.rs", "fn main() {}"),
+        ("candle-core/Cargo.toml", candle),
+        ("candle-core/src/lib.rs", ""),
+    ] {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let finding = || {
+        let output = doctor(directory.path(), &["--json"]).output().unwrap();
+        let (stdout, stderr) = said(&output);
+        let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
+        let findings = report["findings"].as_array().unwrap();
+        findings.iter().find(|finding| finding["name"] == "model profile").cloned()
+    };
+    let slow = finding().unwrap();
+    assert_eq!(slow["state"], "note", "{slow}");
+    let lines = slow["fix"].as_str().unwrap().strip_prefix("add to it:\n").unwrap();
+    std::fs::write(directory.path().join("Cargo.toml"), format!("{manifest}{lines}\n")).unwrap();
+    assert_eq!(finding(), None, "with what it said to add");
+}

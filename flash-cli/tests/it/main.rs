@@ -17,6 +17,7 @@ mod deploy_faults;
 mod docs_page;
 mod doctor;
 mod examples;
+mod getting_started;
 mod gpus;
 mod http;
 mod images;

@@ -2,7 +2,7 @@
 //!
 //! The snapshots are for reading: each sentence should be one that you would find in a well-edited manual. To take
 //! over changes: `INSTA_UPDATE=always cargo test -p flash-cli --test it printed`, then read the diff.
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use tempfile::TempDir;
 
@@ -107,4 +107,39 @@ fn errors_of_wrong_usage() {
     ];
     let all: Vec<String> = commands.iter().map(|arguments| shown(arguments, directory.path())).collect();
     insta::assert_snapshot!(all.join("\n\n"));
+}
+
+#[test]
+fn completions_are_a_script_that_the_shell_reads() {
+    let directory = TempDir::new().unwrap();
+    let script = run(&["completions", "bash"], directory.path());
+    assert_eq!((script.code, &*script.stderr), (Some(0), ""));
+    let path = directory.path().join("flash.bash");
+    std::fs::write(&path, script.stdout).unwrap();
+    let complete = "source \"$0\" && COMP_WORDS=(flash deploy s) COMP_CWORD=2 && _flash flash s deploy && echo \"${COMPREPLY[@]}\"";
+    let output = Command::new("bash").args(["-c", complete]).arg(&path).output().unwrap();
+    let read = Finished::of(output);
+    assert_eq!((read.code, read.stdout.trim()), (Some(0), "send"), "{read:?}");
+
+    let unknown =
+        finish_with(&["completions"], directory.path(), &[("SHELL", "/bin/none"), ("RUST_BACKTRACE", "0")]);
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
+    assert!(unknown.stderr.contains("name one: bash,"), "{}", unknown.stderr);
+}
+
+#[test]
+fn each_command_has_a_manual_page() {
+    let directory = TempDir::new().unwrap();
+    let written = run(&["man", "--dir", "pages/man1"], directory.path());
+    assert_eq!(written.code, Some(0), "{written:?}");
+    for (page, says) in [("flash.1", "Serverless workers"), ("flash-deploy-send.1", "allow\\-breaking")] {
+        let text = std::fs::read_to_string(directory.path().join("pages/man1").join(page)).unwrap();
+        assert!(text.contains(".TH flash") && text.contains(says), "{page}: {text}");
+    }
+    assert!(run(&["man"], directory.path()).stdout.contains(".TH flash"));
+
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    let refused = run(&["man", "--dir", "file/man1"], directory.path());
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("cannot write manual pages to file/man1"), "{}", refused.stderr);
 }

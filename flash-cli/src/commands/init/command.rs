@@ -11,7 +11,7 @@ use super::{
     arguments::InitArguments,
     files,
     render::{self, Profile, Source},
-    template::{MODEL_PROFILE, TEMPLATES},
+    template::TEMPLATES,
     workspace,
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     },
     exit::{Code, Failure, FailureCode},
     output::{Format, Output},
+    project::MODEL_PROFILE,
 };
 
 impl Command for InitArguments {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use super::{
     answers::{Answers, Compute},
     name,
-    template::MODEL_PROFILE,
 };
+use crate::project::MODEL_PROFILE;
 
 /// Where the new crate finds the crates of Flash.
 #[derive(Debug, Clone, PartialEq, Eq)]

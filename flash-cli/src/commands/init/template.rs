@@ -23,9 +23,6 @@ pub(super) enum Model {
     OnGpu,
 }
 
-/// Settings for cargo's dev profile that a model needs.
-pub(super) const MODEL_PROFILE: &str = include_str!("../../../templates/common/profile.toml");
-
 const FLASH_TOML: &str = include_str!("../../../templates/common/flash.toml");
 const GITIGNORE: &str = include_str!("../../../templates/common/gitignore");
 const MAIN: &str = include_str!("../../../templates/common/main.rs");

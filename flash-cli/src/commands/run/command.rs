@@ -121,6 +121,9 @@ impl Command for RunArguments {
 /// Serves until Ctrl-C or SIGTERM.
 async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> {
     let package = Package::find(arguments.directory.path())?;
+    if package.leaves_models_slow && !arguments.release && !arguments.image {
+        output.warning("candle is compiled without optimisation in dev builds, so models are a hundred times slower; `flash doctor` prints what to add to Cargo.toml");
+    }
     let config = Config::load(&package.directory)?;
     let dotenv = load_dotenv(&package.directory)?;
     let address = Address::find(arguments.host.as_deref(), arguments.port, &config, &dotenv)?;
