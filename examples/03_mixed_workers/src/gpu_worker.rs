@@ -1,15 +1,19 @@
-//! The expensive stage: the sentiment model, loaded once per worker.
+//! The expensive stage: the sentiment model, loaded once per worker. The texts that wait go through it
+//! together.
 //!
 //! On a worker with a GPU (and a build with the feature `cuda`) it runs there; elsewhere on the CPU, unless
 //! the environment forbids that. `model_info.device` says which.
+use std::str::FromStr;
+
 use flash_sdk::{Error, Result, remote};
-use mixed_workers::model::{ComputeDevice, DeviceChoice, ModelKind, Scores, SentimentModel};
+use mixed_workers::model::{ComputeDevice, DeviceChoice, ModelChoice, Reading, Scores, SentimentModel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cpu_worker::{Prediction, first_characters, now};
 
-/// Chooses the model: `ngram` (the default, inside the program) or `minilm`.
+/// Chooses the model: `auto` (the default: `minilm` where its files are found, else `ngram`), `ngram`, which
+/// is inside the program, or `minilm`.
 const MODEL: &str = "SENTIMENT_MODEL";
 /// Chooses the device: `auto` (the default: a GPU where there is one, else the CPU), `cuda` or `cpu`. With
 /// `cuda` a worker without a GPU does not start.
@@ -65,6 +69,19 @@ pub struct InputStats {
     pub word_count: usize,
 }
 
+/// One text on its way through the model.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    input: CleanText,
+    reading: Reading,
+}
+
+impl Prepared {
+    fn cost(&self) -> usize {
+        self.reading.cost()
+    }
+}
+
 /// A loaded model.
 pub struct Sentiment {
     model: Box<dyn SentimentModel>,
@@ -73,34 +90,54 @@ pub struct Sentiment {
 
 #[remote(worker = "inference_worker", gpu = Ada24, workers = 0..=3, idle_timeout = 5, execution_timeout = 120)]
 impl Sentiment {
-    /// Loads the model that the environment names.
+    /// Loads the model that the environment names, or the best one that is there.
     #[init]
     fn load() -> Result<Self> {
-        let kind = match std::env::var(MODEL).as_deref() {
-            Err(_) | Ok("" | "ngram") => ModelKind::Ngram,
-            Ok("minilm") => ModelKind::MiniLm,
-            Ok(other) => {
-                return Err(Error::handler(format!("{MODEL} is `{other}`; `ngram` or `minilm` is expected")));
-            }
-        };
-        let choice = match std::env::var(DEVICE).as_deref() {
-            Err(_) | Ok("") => DeviceChoice::default(),
-            Ok(text) => text.parse().map_err(|()| {
-                Error::handler(format!("{DEVICE} is `{text}`; `auto`, `cuda` or `cpu` is expected"))
-            })?,
-        };
-        let device = ComputeDevice::choose(choice)?;
-        let model = kind.load(&device.device)?;
-        tracing::info!("{} {} loaded on {}", model.model_type(), model.version(), device.info.device);
+        let model: ModelChoice = setting(MODEL, "`auto`, `ngram` or `minilm`")?;
+        let device: DeviceChoice = setting(DEVICE, "`auto`, `cuda` or `cpu`")?;
+        let device = ComputeDevice::choose(device)?;
+        let chosen = model.choose()?;
+        let model = chosen.load(&device.device)?;
+        tracing::info!(
+            "{} {} loaded on {}: {chosen}",
+            model.model_type(),
+            model.version(),
+            device.info.device
+        );
         Ok(Self { model, device })
     }
 
-    /// Judges whether a text is positive, neutral or negative.
-    pub fn classify(&self, input: CleanText) -> Result<Inference> {
-        let scores = self.model.classify(&input.cleaned_text)?;
+    /// For each caller by itself, while a batch runs.
+    fn prepare(&self, input: CleanText) -> Result<Prepared> {
+        let reading = self.model.read(&input.cleaned_text)?;
+        Ok(Prepared { input, reading })
+    }
+
+    /// Judges whether a text is positive, neutral or negative. A caller passes one text; those that wait go
+    /// through the model in one pass.
+    // 32 texts of 256 tokens, the most that MiniLM reads.
+    #[batch(max = 32, budget = 8192, cost = Prepared::cost, padded, prepare = Self::prepare)]
+    pub fn classify(&self, texts: Vec<Prepared>) -> Vec<Result<Inference>> {
+        let readings: Vec<&Reading> = texts.iter().map(|text| &text.reading).collect();
+        match self.model.classify(&readings) {
+            Ok(scores) => texts
+                .iter()
+                .zip(scores)
+                .map(|(text, scores)| Ok(self.inference(&text.input, scores)))
+                .collect(),
+            Err(error) => {
+                let error = Error::from(error).into_wire();
+                texts.iter().map(|_| Err(error.clone().into())).collect()
+            }
+        }
+    }
+}
+
+impl Sentiment {
+    fn inference(&self, input: &CleanText, scores: Scores) -> Inference {
         let info = &self.device.info;
         let gpu = info.gpu_name.is_some() || info.device != "cpu";
-        Ok(Inference {
+        Inference {
             status: "success".to_owned(),
             predictions: predictions(scores),
             model_info: ModelInfo {
@@ -116,7 +153,17 @@ impl Sentiment {
             },
             timestamp: now(),
             worker_type: if gpu { "GPU" } else { "GPU worker on CPU" }.to_owned(),
-        })
+        }
+    }
+}
+
+/// A setting of the environment, or its default if it is unset or empty.
+fn setting<T: FromStr + Default>(name: &str, expected: &str) -> Result<T> {
+    match std::env::var(name) {
+        Ok(text) if !text.is_empty() => {
+            text.parse().map_err(|_| Error::handler(format!("{name} is `{text}`; {expected} is expected")))
+        }
+        _ => Ok(T::default()),
     }
 }
 
@@ -149,12 +196,55 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn the_shipped_model_knows_praise() {
-        let input = CleanText { cleaned_text: "This product is amazing! I love it!".into(), word_count: 7 };
-        let inference = Sentiment::classify(input).await.unwrap();
-        let best = inference.predictions.iter().max_by(|a, b| a.confidence.total_cmp(&b.confidence)).unwrap();
-        assert_eq!(best.label, "positive");
-        assert_eq!(inference.model_info.device, "cpu");
+    fn shipped() -> Sentiment {
+        let device = ComputeDevice::cpu();
+        let model = ModelChoice::Ngram.choose().unwrap().load(&device.device).unwrap();
+        Sentiment { model, device }
+    }
+
+    fn label(inference: &Inference) -> &str {
+        let best = inference.predictions.iter().max_by(|a, b| a.confidence.total_cmp(&b.confidence));
+        &best.unwrap().label
+    }
+
+    #[test]
+    fn callers_share_a_batch_and_each_gets_the_answer_to_its_own_text() {
+        let model = shipped();
+        let texts =
+            ["This product is amazing! I love it!", "Worst purchase ever, a complete waste of money."];
+        let prepared = texts.map(|text| {
+            model.prepare(CleanText { cleaned_text: text.to_owned(), word_count: text.len() }).unwrap()
+        });
+        assert!(prepared[0].cost() < prepared[1].cost());
+        let answers: Vec<Inference> =
+            model.classify_on(prepared.to_vec()).into_iter().map(Result::unwrap).collect();
+        assert_eq!([label(&answers[0]), label(&answers[1])], ["positive", "negative"]);
+        for (answer, text) in answers.iter().zip(texts) {
+            assert_eq!(
+                (&*answer.input_stats.cleaned_text, answer.input_stats.word_count),
+                (text, text.len())
+            );
+            assert_eq!(answer.model_info.model_type, "hashed-ngram-classifier");
+            assert_eq!(answer.model_info.device, "cpu");
+        }
+    }
+
+    #[test]
+    fn a_text_that_another_model_has_read_is_an_error_of_each_caller() {
+        let model = shipped();
+        let input = CleanText { cleaned_text: "Fine.".to_owned(), word_count: 1 };
+        let foreign = Prepared { input, reading: Reading::Tokens(vec![101, 102]) };
+        for answer in model.classify_on(vec![foreign.clone(), foreign]) {
+            let error = answer.unwrap_err();
+            assert!(error.message().contains("another model"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_is_none_is_named_with_what_is_expected() {
+        // Set in every process, and never one of these.
+        let error = setting::<ModelChoice>("PATH", "`auto`, `ngram` or `minilm`").unwrap_err();
+        assert!(error.message().starts_with("PATH is `"), "{error:?}");
+        assert_eq!(setting::<ModelChoice>("SENTIMENT_NO_SUCH", "").unwrap(), ModelChoice::Auto);
     }
 }

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Running, is_alive, root,
+    Client, Running, has_models, is_alive, root,
     schemathesis::{self, Takes},
 };
 
@@ -14,9 +14,22 @@ fn example() -> PathBuf {
     root().join("examples/03_mixed_workers")
 }
 
+/// With the model that is in every checkout, whatever else this machine has.
+fn with_shipped_model() -> Running {
+    Running::start_with(&example(), &["--no-reload"], &[("SENTIMENT_MODEL", "ngram")])
+}
+
+/// The line in which the model's worker says what it has loaded.
+fn loaded(app: &Running) -> String {
+    let line = app.event("log", |line| {
+        line["worker_type"] == "inference_worker" && line["text"].as_str().unwrap().contains(" loaded on ")
+    });
+    line["text"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn the_pipeline_answers_as_its_reference_says() {
-    let app = Running::start(&example(), &["--no-reload"]);
+    let app = with_shipped_model();
     let client = Client::new();
     let url = |path: &str| format!("{}{path}", app.url);
 
@@ -64,6 +77,8 @@ async fn the_pipeline_answers_as_its_reference_says() {
     assert_eq!(sum.round(), 10_000.0, "four decimals that sum to 1");
     // Built without CUDA here: it runs on the CPU and says so.
     assert_eq!(output["model_info"]["device"], "cpu");
+    assert_eq!(output["model_info"]["model_type"], "hashed-ngram-classifier");
+    assert_eq!(body["metadata"]["model"], "hashed-ngram-classifier");
     assert_eq!(output["model_info"]["gpu_name"], Value::Null);
     assert_eq!(output["input_stats"], json!({ "cleaned_text": "Test message", "word_count": 2 }));
 
@@ -73,7 +88,7 @@ async fn the_pipeline_answers_as_its_reference_says() {
 
 #[tokio::test]
 async fn the_pipeline_refuses_what_is_not_a_text() {
-    let app = Running::start(&example(), &["--no-reload"]);
+    let app = with_shipped_model();
     let client = Client::new();
     let url = format!("{}/classify", app.url);
     for (text, status) in
@@ -92,13 +107,13 @@ async fn the_pipeline_refuses_what_is_not_a_text() {
 
 #[test]
 fn made_up_requests_are_answered_as_its_api_description_says() {
-    let app = Running::start(&example(), &["--no-reload"]);
+    let app = with_shipped_model();
     schemathesis::demand_described_answers(&app, Takes::WhatItsFunctionsTake);
 }
 
 #[tokio::test]
 async fn sixty_four_callers_share_the_pipeline_and_ctrl_c_ends_it() {
-    let app = Running::start(&example(), &["--no-reload"]);
+    let app = with_shipped_model();
     let client = Client::new();
     let url = format!("{}/classify", app.url);
     let texts = ["I love it so much!", "Terrible, it broke after one day and support never answered."];
@@ -135,4 +150,65 @@ async fn a_model_that_cannot_be_loaded_is_said_to_the_caller() {
         (503, &json!("inference_worker/Sentiment::classify")),
         "{pipeline:?}"
     );
+}
+
+#[tokio::test]
+async fn without_minilms_files_the_shipped_model_runs_and_says_why() {
+    let empty = tempfile::tempdir().unwrap();
+    let cache = empty.path().to_str().unwrap();
+    // An empty name is none.
+    let environment = [("SENTIMENT_MODEL", ""), ("MINILM_DIR", ""), ("HF_HUB_CACHE", cache)];
+    let app = Running::start_with(&example(), &["--no-reload"], &environment);
+    let text = "This product is amazing! I love it!";
+    let answer = Client::new().post(format!("{}/classify", app.url), json!({ "text": text })).await;
+    assert_eq!(answer.json()["metadata"]["model"], "hashed-ngram-classifier", "{answer:?}");
+    let said = loaded(&app);
+    assert!(
+        said.contains("hashed-ngram-classifier 1.0.0 loaded on cpu: could not find all-MiniLM-L6-v2"),
+        "{said}"
+    );
+    assert!(said.contains(cache) && said.contains("set MINILM_DIR"), "{said}");
+}
+
+#[tokio::test]
+async fn a_directory_without_minilm_that_the_user_names_is_an_error_and_no_other_model() {
+    let empty = tempfile::tempdir().unwrap();
+    let named = empty.path().to_str().unwrap();
+    let environment = [("SENTIMENT_MODEL", ""), ("MINILM_DIR", named)];
+    let app = Running::start_with(&example(), &["--no-reload"], &environment);
+    let input = json!({ "cleaned_text": "Test message", "word_count": 2 });
+    let answer = Client::new().post(format!("{}/gpu_worker/run_sync", app.url), input).await;
+    assert_eq!((answer.status, &answer.json()["kind"]), (503, &json!("no_worker")), "{answer:?}");
+    assert!(answer.text.contains(&format!("could not find all-MiniLM-L6-v2 in `{named}`")), "{answer:?}");
+}
+
+#[tokio::test]
+async fn where_minilms_files_are_it_is_the_model_and_callers_share_its_batches() {
+    if !has_models(&["minilm"]) {
+        return;
+    }
+    let directory = root().join("target/test-models/minilm");
+    let environment = [("SENTIMENT_MODEL", ""), ("MINILM_DIR", directory.to_str().unwrap())];
+    let app = Running::start_with(&example(), &["--no-reload"], &environment);
+    let client = Client::new();
+    let url = format!("{}/gpu_worker/run_sync", app.url);
+    let texts = [("I love it so much!", 0), ("Worst purchase ever, a complete waste of money.", 2)];
+    let caller = async |caller: usize| {
+        let (text, expected) = texts[caller % 2];
+        let answer = client.post(&url, json!({ "cleaned_text": text, "word_count": caller })).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let output = &answer.json()["output"];
+        assert_eq!(output["model_info"]["model_type"], "minilm-sentiment");
+        assert_eq!(output["input_stats"], json!({ "cleaned_text": text, "word_count": caller }));
+        assert!(output["predictions"][expected]["confidence"].as_f64().unwrap() > 0.5, "{text}: {output}");
+    };
+    join_all((0..64).map(caller)).await;
+    let said = loaded(&app);
+    assert!(said.contains(&format!("loaded on cpu: found in `{}`", directory.display())), "{said}");
+    // One worker runs one batch at a time, so that others gather meanwhile.
+    app.event("log", |line| {
+        let text = line["text"].as_str().unwrap();
+        let size = text.split_once("in a batch of ").and_then(|(_, rest)| rest.split_once(' '));
+        size.and_then(|(size, _)| size.parse::<usize>().ok()).is_some_and(|size| size >= 8)
+    });
 }

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
-use tokenizers::{Encoding, PaddingParams, PaddingStrategy, Tokenizer, TruncationParams};
+use tokenizers::{Tokenizer, TruncationParams};
 
 use super::{
     ModelError, Origin,
@@ -39,25 +39,35 @@ impl SentenceEncoder {
         self.width
     }
 
-    /// One line for each text. Texts of about one length cost least: the shorter are padded.
+    /// The tokens of a text; of a long one the first 256.
     ///
     /// # Errors
-    /// When the tokenizer or the device fails.
-    pub fn encode(&self, texts: &[&str]) -> Result<Tensor, ModelError> {
-        let encodings = self
-            .tokenizer
-            .encode_batch(texts.to_vec(), true)
-            .map_err(|source| ModelError::Tokenize { source })?;
-        let ids = self.matrix(&encodings, Encoding::get_ids)?;
-        let mask = self.matrix(&encodings, Encoding::get_attention_mask)?;
+    /// When the tokenizer fails.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let encoding =
+            self.tokenizer.encode_fast(text, true).map_err(|source| ModelError::Tokenize { source })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// One line for each text, in one pass. Texts of about one length cost least: the shorter are padded.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn encode(&self, texts: &[&[u32]]) -> Result<Tensor, ModelError> {
+        let longest = texts.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
+        let ids = self.padded(texts, longest, |token| token)?;
+        let mask = self.padded(texts, longest, |_| 1)?;
         let tokens = self.bert.forward(&ids, &ids.zeros_like()?, Some(&mask))?;
         Ok(mean_of_tokens(&tokens, &mask)?)
     }
 
-    fn matrix(&self, encodings: &[Encoding], of: fn(&Encoding) -> &[u32]) -> candle_core::Result<Tensor> {
-        let rows: Vec<&[u32]> = encodings.iter().map(of).collect();
-        let columns = rows.first().map_or(0, |row| row.len());
-        Tensor::from_vec(rows.concat(), (rows.len(), columns), &self.device)
+    /// A line for each text, with zeros up to the longest: the padding token's ID, and nothing in a mask.
+    fn padded(&self, texts: &[&[u32]], longest: usize, of: fn(u32) -> u32) -> candle_core::Result<Tensor> {
+        let mut lines = vec![0; texts.len() * longest];
+        for (line, tokens) in lines.chunks_exact_mut(longest.max(1)).zip(texts) {
+            line.iter_mut().zip(*tokens).for_each(|(value, token)| *value = of(*token));
+        }
+        Tensor::from_vec(lines, (texts.len(), longest), &self.device)
     }
 }
 
@@ -77,9 +87,9 @@ fn read_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
     let failed = |source| ModelError::Tokenizer { path: path.to_owned(), source };
     let mut tokenizer = Tokenizer::from_file(path).map_err(failed)?;
     // The published file pads every text to 128 tokens, which costs more than reading most of them.
-    let padding = PaddingParams { strategy: PaddingStrategy::BatchLongest, ..PaddingParams::default() };
+    tokenizer.with_padding(None);
     let truncation = TruncationParams { max_length: LONGEST_INPUT, ..TruncationParams::default() };
-    tokenizer.with_padding(Some(padding)).with_truncation(Some(truncation)).map_err(failed)?;
+    tokenizer.with_truncation(Some(truncation)).map_err(failed)?;
     Ok(tokenizer)
 }
 

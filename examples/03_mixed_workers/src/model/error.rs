@@ -62,6 +62,9 @@ pub enum ModelError {
         /// What the tokenizer said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A text was read by the other model.
+    #[error("the text was read by another model than the one that judges it")]
+    OtherModel,
     /// A GPU must be used, and there is none, no driver for it, or no CUDA in this program.
     #[error("no GPU can be used")]
     NoGpu {

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
 use candle_nn::{Linear, Module, VarBuilder, linear};
 
-use super::{Label, ModelError, Origin, Scores, SentenceEncoder, SentimentModel};
+use super::{Label, ModelError, Origin, Reading, Scores, SentenceEncoder, SentimentModel, scores};
 
 const VERSION: &str = "all-MiniLM-L6-v2+head-1.0.0";
 const EMBEDDED_HEAD: &[u8] = include_bytes!("../../model/minilm-head.safetensors");
@@ -102,19 +102,27 @@ impl MiniLm {
         Ok(Self { encoder, head })
     }
 
-    /// Judges the vector of one sentence, one line as the encoder gives it.
+    /// Judges the vectors of sentences, one line each as the encoder gives them.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn classify_vector(&self, sentence: &Tensor) -> Result<Scores, ModelError> {
-        let logits = self.head.forward(sentence)?.to_vec2::<f32>()?;
-        Ok(Scores::from_logits([logits[0][0], logits[0][1], logits[0][2]]))
+    pub fn classify_vectors(&self, sentences: &Tensor) -> Result<Vec<Scores>, ModelError> {
+        scores(&self.head.forward(sentences)?)
     }
 }
 
 impl SentimentModel for MiniLm {
-    fn classify(&self, text: &str) -> Result<Scores, ModelError> {
-        self.classify_vector(&self.encoder.encode(&[text])?)
+    fn read(&self, text: &str) -> Result<Reading, ModelError> {
+        self.encoder.tokens(text).map(Reading::Tokens)
+    }
+
+    fn classify(&self, texts: &[&Reading]) -> Result<Vec<Scores>, ModelError> {
+        let tokens = texts.iter().map(|text| match text {
+            Reading::Tokens(tokens) => Ok(tokens.as_slice()),
+            Reading::Features(_) => Err(ModelError::OtherModel),
+        });
+        let tokens: Vec<&[u32]> = tokens.collect::<Result<_, _>>()?;
+        self.classify_vectors(&self.encoder.encode(&tokens)?)
     }
 
     fn model_type(&self) -> &'static str {

@@ -36,8 +36,8 @@ pub fn find_minilm() -> Result<PathBuf, ModelError> {
 /// The Hugging Face cache, by the rules of its own tools.
 fn hub() -> Option<PathBuf> {
     let home = || variable("HOME").or_else(|| variable("USERPROFILE"));
-    let root = variable("HF_HOME").or_else(|| home().map(|home| home.join(".cache/huggingface")))?;
-    Some(root.join("hub"))
+    let root = || variable("HF_HOME").or_else(|| home().map(|home| home.join(".cache/huggingface")));
+    variable("HF_HUB_CACHE").or_else(|| root().map(|root| root.join("hub")))
 }
 
 fn variable(name: &str) -> Option<PathBuf> {

@@ -1,7 +1,8 @@
-//! Sentiment of a text, by one of two models behind one interface.
+//! Sentiment of texts, by one of two models behind one interface.
 //!
-//! Owns the weights, how text becomes tensors, and the choice of device. Knows nothing of requests, jobs
-//! or workers: a worker loads a model once and asks it for every text.
+//! Owns the weights, how text becomes tensors, and the choices of model and device. Knows nothing of
+//! requests, jobs or workers: a worker loads a model once, has it read each text, and runs what was read in
+//! batches.
 //!
 //! | model | weights | what it is |
 //! |---|---|---|
@@ -9,6 +10,7 @@
 //! | [`MiniLm`] | a directory of 90 MB | a frozen BERT sentence encoder with a small trained head |
 //!
 //! Every model answers with [`Scores`]: three probabilities that sum to 1.
+mod choice;
 mod device;
 mod encoder;
 mod error;
@@ -21,8 +23,9 @@ mod ngram_net;
 #[cfg(test)]
 mod tests;
 
-use candle_core::Device;
+use candle_core::Tensor;
 
+pub use choice::{Chosen, ModelChoice};
 pub use device::{ComputeDevice, DeviceChoice, DeviceInfo};
 pub use encoder::SentenceEncoder;
 pub use error::{ModelError, Origin};
@@ -33,13 +36,19 @@ pub use minilm_files::{MINILM_DIR, find_minilm};
 pub use ngram::NgramClassifier;
 pub use ngram_net::{Batch, NgramNet};
 
-/// A model that judges how a text feels about its subject.
+/// A model that judges how texts feel about their subject.
 pub trait SentimentModel: Send + Sync {
-    /// Judges one text. Any text is allowed, the empty one included.
+    /// Cuts a text into what the model takes. Any text is allowed, the empty one included.
     ///
     /// # Errors
-    /// When the tokenizer or the device fails; never because of what the text says.
-    fn classify(&self, text: &str) -> Result<Scores, ModelError>;
+    /// When the tokenizer fails; never because of what the text says.
+    fn read(&self, text: &str) -> Result<Reading, ModelError>;
+
+    /// Judges several texts in one pass through the model: scores for each, in their order.
+    ///
+    /// # Errors
+    /// When the device fails, or another model has read one of the texts.
+    fn classify(&self, texts: &[&Reading]) -> Result<Vec<Scores>, ModelError>;
 
     /// The family of the model, the same for all its versions.
     fn model_type(&self) -> &'static str;
@@ -48,25 +57,27 @@ pub trait SentimentModel: Send + Sync {
     fn version(&self) -> &str;
 }
 
-/// Which of the two models to load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ModelKind {
-    /// The small classifier whose weights travel inside the program.
-    #[default]
-    Ngram,
-    /// The transformer, whose weights must be on the machine.
-    MiniLm,
+/// A text as a model reads it. Only the model that has read it can judge it.
+#[derive(Debug, Clone)]
+pub enum Reading {
+    /// By [`NgramClassifier`].
+    Features(Features),
+    /// By [`MiniLm`].
+    Tokens(Vec<u32>),
 }
 
-impl ModelKind {
-    /// Loads the model onto `device`; MiniLM's files are looked for where [`find_minilm`] says.
-    ///
-    /// # Errors
-    /// When MiniLM's files are missing, or weights cannot be read or do not fit the program.
-    pub fn load(self, device: &Device) -> Result<Box<dyn SentimentModel>, ModelError> {
-        Ok(match self {
-            Self::Ngram => Box::new(NgramClassifier::load(device)?),
-            Self::MiniLm => Box::new(MiniLm::load(&find_minilm()?, device)?),
-        })
+impl Reading {
+    /// What it costs to judge: the number of tokens, or of features.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Features(features) => features.words.len() + features.pieces.len(),
+            Self::Tokens(tokens) => tokens.len(),
+        }
     }
+}
+
+/// The scores in the lines of raw outputs.
+fn scores(logits: &Tensor) -> Result<Vec<Scores>, ModelError> {
+    let lines = logits.to_vec2::<f32>()?;
+    Ok(lines.iter().map(|line| Scores::from_logits([line[0], line[1], line[2]])).collect())
 }

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{Batch, Features, ModelError, NgramNet, Origin, Scores, SentimentModel};
+use super::{Batch, Features, ModelError, NgramNet, Origin, Reading, Scores, SentimentModel, scores};
 
 const VERSION: &str = "1.0.0";
 const EMBEDDED: &[u8] = include_bytes!("../../model/ngram.safetensors");
@@ -53,12 +53,20 @@ impl NgramClassifier {
 }
 
 impl SentimentModel for NgramClassifier {
-    fn classify(&self, text: &str) -> Result<Scores, ModelError> {
-        let batch = Batch::new(&[&Features::of(text)], self.buckets, || true);
+    fn read(&self, text: &str) -> Result<Reading, ModelError> {
+        Ok(Reading::Features(Features::of(text)))
+    }
+
+    fn classify(&self, texts: &[&Reading]) -> Result<Vec<Scores>, ModelError> {
+        let features = texts.iter().map(|text| match text {
+            Reading::Features(features) => Ok(features),
+            Reading::Tokens(_) => Err(ModelError::OtherModel),
+        });
+        let features: Vec<&Features> = features.collect::<Result<_, _>>()?;
+        let batch = Batch::new(&features, self.buckets, || true);
         let used = Tensor::from_slice(&batch.rows, batch.rows.len(), self.table.device())?;
         let rows = self.table.index_select(&used, 0)?;
-        let logits = self.net.forward(&rows, &batch)?.to_vec2::<f32>()?;
-        Ok(Scores::from_logits([logits[0][0], logits[0][1], logits[0][2]]))
+        scores(&self.net.forward(&rows, &batch)?)
     }
 
     fn model_type(&self) -> &'static str {

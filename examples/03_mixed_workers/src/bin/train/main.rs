@@ -123,7 +123,10 @@ fn make_ngram(
     let model = NgramClassifier::from_file(&arguments.out, &Device::Cpu)?;
     let mut evaluation = Evaluation::default();
     for example in measured {
-        evaluation.add(example, model.classify(&example.text)?);
+        // One by one: those of a batch share a matrix as wide as all they contain.
+        for scores in model.classify(&[&model.read(&example.text)?])? {
+            evaluation.add(example, scores);
+        }
     }
     Ok(evaluation)
 }
@@ -135,9 +138,9 @@ fn make_head(arguments: &Arguments, corpus: &[Example], split: &Split) -> Result
     head::train(&split::pick(corpus, &split.train), &train, arguments.seed, &arguments.out)?;
     let model = MiniLm::with_head_file(encoder, &arguments.out, &Device::Cpu)?;
     let mut evaluation = Evaluation::default();
-    for &place in &split.measured {
-        let place = place as usize;
-        evaluation.add(&corpus[place], model.classify_vector(&vectors.narrow(0, place, 1)?)?);
+    let measured = vectors.index_select(&places(&split.measured)?, 0)?;
+    for (&place, scores) in split.measured.iter().zip(model.classify_vectors(&measured)?) {
+        evaluation.add(&corpus[place as usize], scores);
     }
     Ok(evaluation)
 }

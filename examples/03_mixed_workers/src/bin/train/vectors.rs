@@ -39,7 +39,9 @@ fn encode_all(encoder: &SentenceEncoder, texts: &[&str]) -> Result<Tensor, Train
     let width = encoder.width();
     let mut vectors = vec![0.0; texts.len() * width];
     for members in order.chunks(TEXTS_AT_ONCE) {
-        let batch: Vec<&str> = members.iter().map(|&member| texts[member]).collect();
+        let tokens: Vec<Vec<u32>> =
+            members.iter().map(|&member| encoder.tokens(texts[member])).collect::<Result<_, _>>()?;
+        let batch: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
         let encoded = encoder.encode(&batch)?.flatten_all()?.to_vec1::<f32>()?;
         for (&member, vector) in members.iter().zip(encoded.chunks_exact(width)) {
             vectors[member * width..][..width].copy_from_slice(vector);
