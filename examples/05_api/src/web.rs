@@ -27,12 +27,16 @@ const LONGEST: u32 = 256;
 /// A reader of the chat that is further behind loses the oldest messages.
 const KEPT_MESSAGES: usize = 100;
 
+/// Bytes of a message in the chat: the room keeps this many times [`KEPT_MESSAGES`].
+const LONGEST_MESSAGE: usize = 16 * 1024;
+
 /// The site. Its one worker holds the room of the chat.
 pub struct Site {
     room: broadcast::Sender<String>,
 }
 
-#[remote(worker = "site", cpu = Cpu3c_1_2, workers = 0..=1)]
+// A larger form is refused at the door, with 413: a call of another worker carries about 15 MB of bytes.
+#[remote(worker = "site", cpu = Cpu3c_1_2, workers = 0..=1, max_body_mib = 14)]
 impl Site {
     /// With an empty room.
     #[init]
@@ -54,7 +58,7 @@ impl Site {
 /// Everybody in the room gets what one of them says.
 async fn join(State(site): State<Arc<Site>>, upgrade: WebSocketUpgrade) -> Response {
     let call = Context::current();
-    upgrade.on_upgrade(move |socket| async move {
+    upgrade.max_message_size(LONGEST_MESSAGE).on_upgrade(move |socket| async move {
         match call {
             // Log lines and calls of the conversation belong to its request.
             Some(call) => call.scope(talk(site, socket)).await,
@@ -99,6 +103,10 @@ async fn upload(mut form: Multipart) -> Result<([(HeaderName, HeaderValue); 1], 
 }
 
 /// The words of a story, each when another worker says it.
-async fn tell(Path(hero): Path<String>) -> Body {
-    Body::from_stream(stories::tell(hero).map(|word| word.map(String::into_bytes)))
+async fn tell(Path(hero): Path<String>) -> ([(HeaderName, HeaderValue); 1], Body) {
+    let words = stories::tell(hero).map(|word| word.map(String::into_bytes));
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))],
+        Body::from_stream(words),
+    )
 }
