@@ -164,6 +164,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the name is not valid (see [`is_name`](Self::is_name)).
+    #[track_caller]
     pub const fn new(name: &'static str) -> Self {
         assert!(
             is_name(name),
@@ -195,6 +196,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if a GPU is already set.
+    #[track_caller]
     pub const fn cpu(self, instance: CpuInstance) -> Self {
         // One static slice per instance, which a const builder can refer to.
         const fn alone(instance: CpuInstance) -> &'static [CpuInstance] {
@@ -214,6 +216,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the list is empty or a GPU is already set.
+    #[track_caller]
     pub const fn cpus(mut self, instances: &'static [CpuInstance]) -> Self {
         assert!(!instances.is_empty(), "name at least one CPU instance");
         assert!(!matches!(self.compute, Some(Compute::Gpu { .. })), "a worker type is CPU or GPU, not both");
@@ -225,6 +228,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if a CPU instance is already set.
+    #[track_caller]
     pub const fn gpu(self, pool: GpuPool) -> Self {
         const fn alone(pool: GpuPool) -> &'static [GpuPool] {
             let mut at = 0;
@@ -296,6 +300,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the number is out of range or no GPU is set yet.
+    #[track_caller]
     pub const fn gpu_count(mut self, gpus: u32) -> Self {
         assert!(1 <= gpus && gpus <= Self::MAX_GPUS, "a worker must have 1 to 8 GPUs");
         match self.compute {
@@ -311,6 +316,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the minimum is above the maximum, or the maximum is 0 or above 1000.
+    #[track_caller]
     pub const fn workers(mut self, range: RangeInclusive<u32>) -> Self {
         let (min, max) = (*range.start(), *range.end());
         assert!(min <= max, "the minimum number of workers is above the maximum");
@@ -325,6 +331,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the number is out of range.
+    #[track_caller]
     pub const fn idle_timeout(mut self, seconds: u32) -> Self {
         assert!(
             1 <= seconds && seconds <= Self::MAX_IDLE_TIMEOUT,
@@ -338,6 +345,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the number is out of range.
+    #[track_caller]
     pub const fn execution_timeout(mut self, seconds: u32) -> Self {
         assert!(
             1 <= seconds && seconds <= Self::MAX_EXECUTION_TIMEOUT,
@@ -352,6 +360,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the number is out of range.
+    #[track_caller]
     pub const fn start_timeout(mut self, seconds: u32) -> Self {
         assert!(
             1 <= seconds && seconds <= Self::MAX_START_TIMEOUT,
@@ -365,6 +374,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the number is out of range.
+    #[track_caller]
     pub const fn max_concurrency(mut self, jobs: u32) -> Self {
         assert!(1 <= jobs && jobs <= Self::MAX_CONCURRENCY, "the concurrency of a worker must be 1 to 10000");
         self.max_concurrency = Some(jobs);
@@ -375,6 +385,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, for zero.
+    #[track_caller]
     pub const fn queue_delay(mut self, seconds: u32) -> Self {
         assert!(seconds >= 1, "the queue delay must be at least one second");
         self.scaler = Some(Scaler::QueueDelay { seconds });
@@ -385,6 +396,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, for zero.
+    #[track_caller]
     pub const fn request_count(mut self, requests: u32) -> Self {
         assert!(requests >= 1, "the request count must be at least one");
         self.scaler = Some(Scaler::RequestCount { requests });
@@ -395,6 +407,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the number is out of range.
+    #[track_caller]
     pub const fn disk_gib(mut self, gib: u32) -> Self {
         assert!(1 <= gib && gib <= Self::MAX_DISK, "the disk of a worker must be 1 to 10000 GB");
         self.disk_gib = Some(gib);
@@ -405,6 +418,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the number is out of range.
+    #[track_caller]
     pub const fn shm_mib(mut self, mib: u32) -> Self {
         assert!(1 <= mib && mib <= Self::MAX_SHM, "the shared memory of a worker must be 1 to 1048576 MiB");
         self.shm_mib = Some(mib);
@@ -415,6 +429,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the number is out of range.
+    #[track_caller]
     pub const fn buffer(mut self, workers: u32) -> Self {
         assert!(workers <= Self::MAX_WORKERS, "at most 1000 workers");
         self.buffer = workers;
@@ -426,6 +441,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if a minimum number of workers, a concurrency, a scaler or a buffer is set.
+    #[track_caller]
     pub const fn task(mut self) -> Self {
         assert!(self.workers_min == 0, "a task starts its workers when jobs come: the minimum is 0");
         assert!(
@@ -449,6 +465,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the number is out of range.
+    #[track_caller]
     pub const fn max_body_mib(mut self, mib: u32) -> Self {
         assert!(1 <= mib && mib <= Self::MAX_BODY_MIB, "the limit of a body must be 1 to 10240 MiB");
         self.max_body_mib = Some(mib);
@@ -460,6 +477,7 @@ impl ResourceConfig {
     ///
     /// # Panics
     /// In const evaluation, if the number is out of range.
+    #[track_caller]
     pub const fn request_timeout(mut self, seconds: u32) -> Self {
         assert!(
             1 <= seconds && seconds <= Self::MAX_REQUEST_TIMEOUT,
