@@ -3,7 +3,7 @@
 //! The macro generates little code; everything that is the same for all functions is here.
 use std::sync::Arc;
 
-use flash_protocol::{Error, Result, Retries, wire::RawJson};
+use flash_protocol::{Error, Result, Retries, wire::Payload};
 use futures_util::{
     FutureExt as _, Stream, StreamExt as _,
     future::BoxFuture,
@@ -73,9 +73,9 @@ pub const fn once<F: RemoteFunction>() -> Handler {
 
 /// Runs a streaming function on a request's input.
 pub const fn streaming<F: RemoteStream>() -> Handler {
-    fn handle<F: RemoteStream>(input: Input) -> Result<BoxStream<'static, Result<RawJson>>> {
+    fn handle<F: RemoteStream>(input: Input) -> Result<BoxStream<'static, Result<Payload>>> {
         let args = F::Args::decode(input, F::descriptor())?;
-        Ok(F::run(args).map(|chunk| json::encode(&chunk?, CHUNK, CHUNK_DEPTH)).boxed())
+        Ok(F::run(args).map(|chunk| json::encode_payload(&chunk?, CHUNK, CHUNK_DEPTH)).boxed())
     }
     Handler::Stream(handle::<F>)
 }
@@ -276,7 +276,7 @@ pub(crate) fn stream_with<F: RemoteStream>(
             let encoded = call::encode(function, &args);
             let chunks = stream::once(async move { peers.stream(function, encoded?, &settings).await });
             let chunks = chunks.map(opened).flatten();
-            let chunks = chunks.map(|chunk| call::decode_json(F::descriptor(), &chunk?)).boxed();
+            let chunks = chunks.map(|chunk| call::decode_chunk(F::descriptor(), &chunk?)).boxed();
             match Context::current() {
                 Some(caller) => {
                     opened(Guarded::open(caller, Call::Callers, function, || Ok(chunks))).left_stream()

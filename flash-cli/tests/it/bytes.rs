@@ -47,6 +47,20 @@ async fn bytes_are_raw_on_routes_base64_in_json_and_unchanged_by_three_workers()
     assert_eq!((&job["status"], &output["name"]), (&json!("COMPLETED"), &json!("it, turned")));
     let file = base64::decode(output["file"].as_str().unwrap()).unwrap();
     assert!(file == reversed, "other bytes came back");
+    // A stream of them: raw from worker to worker, base64 for a client, whole for both.
+    let input = json!({ "file": base64::encode(&picture) });
+    let job = client.post(format!("{}/pictures/cut_and_join/run_sync", app.url), input.clone()).await.json();
+    assert!(base64::decode(job["output"].as_str().unwrap_or_default()).is_some_and(|file| file == picture));
+    let cut = format!("{}/pictures/cut/runsync", app.url);
+    let job = client.post(cut, json!({ "input": input })).await.json();
+    let reverser = format!("{}/v2/reverser", app.url);
+    let chunks = client.get(format!("{reverser}/stream/{}", job["id"].as_str().unwrap())).await.json();
+    let chunks = chunks["stream"].as_array().unwrap().iter().map(|chunk| chunk["output"].clone());
+    assert_eq!(json!(chunks.collect::<Vec<_>>()), job["output"], "the list of all chunks is the result");
+    let files = job["output"].as_array().unwrap().iter();
+    let files = files.map(|chunk| base64::decode(chunk["file"].as_str().unwrap()).unwrap());
+    assert!(files.collect::<Vec<_>>().concat() == picture, "other bytes came back");
+
     let refused = client.post(&turner, json!({ "input": { "name": "it", "file": "not base64" } })).await;
     assert_eq!(
         (refused.status, &refused.json()["fields"]),

@@ -4,7 +4,7 @@ use std::vec;
 use flash_protocol::{
     Error, ErrorKind, Result,
     wire::{
-        RawJson,
+        Payload, RawJson,
         exchange::{ReplyResult, window_share},
         fault,
         job::{JobObject, JobStatus},
@@ -19,7 +19,7 @@ const WINDOW: u32 = 256 * 1024;
 
 impl Calls {
     /// Calls a streaming function. An error is the last item. Dropping the stream abandons the job.
-    pub(super) fn stream(&self, call: Outgoing<'_>) -> Result<BoxStream<'static, Result<RawJson>>> {
+    pub(super) fn stream(&self, call: Outgoing<'_>) -> Result<BoxStream<'static, Result<Payload>>> {
         let arrivals = self.open(call, WINDOW)?;
         let reading = Reading::Arriving { arrivals, unreported: 0 };
         Ok(stream::unfold(reading, next).boxed())
@@ -33,10 +33,10 @@ enum Reading {
         unreported: u32,
     },
     /// What a platform sent at the end.
-    Rest(vec::IntoIter<RawJson>),
+    Rest(vec::IntoIter<Payload>),
 }
 
-async fn next(reading: Reading) -> Option<(Result<RawJson>, Reading)> {
+async fn next(reading: Reading) -> Option<(Result<Payload>, Reading)> {
     match reading {
         Reading::Rest(mut chunks) => Some((Ok(chunks.next()?), Reading::Rest(chunks))),
         Reading::Arriving { mut arrivals, unreported } => match arrivals.next().await {
@@ -65,12 +65,16 @@ fn ended() -> Reading {
 }
 
 /// The chunks in the end of a job: none, or all of them from a platform that sends none before.
-fn rest_of(job: JobObject) -> Result<Vec<RawJson>> {
+fn rest_of(job: JobObject) -> Result<Vec<Payload>> {
     match (job.status, &job.output) {
         (JobStatus::Completed, None) => Ok(Vec::new()),
-        _ => serde_json::from_str(job.into_output()?.get()).map_err(|error| {
-            Error::new(ErrorKind::Decode, format!("the result of a stream is not a list: {}", fault(&error)))
-        }),
+        _ => {
+            let chunks: Vec<RawJson> = serde_json::from_str(job.into_output()?.get()).map_err(|error| {
+                let message = format!("the result of a stream is not a list: {}", fault(&error));
+                Error::new(ErrorKind::Decode, message)
+            })?;
+            Ok(chunks.into_iter().map(Payload::from).collect())
+        }
     }
 }
 
@@ -97,7 +101,7 @@ mod tests {
         RawValue::from_string(text.to_owned()).unwrap()
     }
 
-    fn open(calls: &Calls) -> BoxStream<'static, Result<RawJson>> {
+    fn open(calls: &Calls) -> BoxStream<'static, Result<Payload>> {
         let (envelope, policy) = (Envelope::default(), Policy::default());
         calls.stream(Outgoing { worker: "w", envelope, input: json("{}").into(), policy }).unwrap()
     }
@@ -124,8 +128,8 @@ mod tests {
         let call = number_of_call(&mut frames).await;
         let large = json(&format!("\"{}\"", "x".repeat(90_000)));
         for _ in 0..2 {
-            calls.chunk(CallChunkFrame { call, chunk: large.clone() });
-            assert_eq!(chunks.next().await.unwrap().unwrap().get(), large.get());
+            calls.chunk(CallChunkFrame { call, chunk: large.clone().into() });
+            assert_eq!(chunks.next().await.unwrap().unwrap().to_json().get(), large.get());
         }
         match sent(&mut frames).await {
             ToPlatform::ChunksRead(ChunksReadFrame { call: of, share }) => {
@@ -142,9 +146,9 @@ mod tests {
         let (calls, mut frames) = connected();
         let mut chunks = open(&calls);
         let call = number_of_call(&mut frames).await;
-        calls.chunk(CallChunkFrame { call, chunk: json("1") });
+        calls.chunk(CallChunkFrame { call, chunk: json("1").into() });
         calls.complete(reply(call, r#"{"id":"j","status":"CANCELLED"}"#));
-        assert_eq!(chunks.next().await.unwrap().unwrap().get(), "1");
+        assert_eq!(chunks.next().await.unwrap().unwrap().to_json().get(), "1");
         assert_eq!(chunks.next().await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
         assert!(chunks.next().await.is_none());
 
@@ -160,7 +164,7 @@ mod tests {
         let chunks = open(&calls);
         let call = number_of_call(&mut frames).await;
         calls.complete(reply(call, r#"{"id":"j","status":"COMPLETED","output":[1,2]}"#));
-        let chunks: Vec<_> = chunks.map(|chunk| chunk.unwrap().get().to_owned()).collect().await;
+        let chunks: Vec<_> = chunks.map(|chunk| chunk.unwrap().to_json().get().to_owned()).collect().await;
         assert_eq!(chunks, ["1", "2"]);
     }
 

@@ -61,11 +61,19 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(function: &Function, output:
     json::decode_payload(&output, || mismatch(function))
 }
 
-/// Decodes a result or a chunk that came as JSON.
+/// Decodes a chunk of the result.
 ///
 /// # Errors
 /// If it does not match the function's return type.
-pub(crate) fn decode_json<T: DeserializeOwned>(function: &Function, output: &RawJson) -> Result<T> {
+pub(crate) fn decode_chunk<T: DeserializeOwned>(function: &Function, chunk: &Payload) -> Result<T> {
+    json::decode_payload(chunk, || mismatch(function))
+}
+
+/// Decodes a result that came as JSON.
+///
+/// # Errors
+/// If it does not match the function's return type.
+pub(super) fn decode_json<T: DeserializeOwned>(function: &Function, output: &RawJson) -> Result<T> {
     json::decode(output, || mismatch(function))
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use flash_protocol::{
     Error, ErrorKind, Result,
     wire::{
-        Payload, RawJson,
+        Payload,
         envelope::Envelope,
         exchange::{
             CallChunkFrame, CallFrame, ChunksReadFrame, MAX_RESULT_BYTES, ReplyFrame, ReplyResult,
@@ -47,7 +47,7 @@ enum Waiting {
 
 /// What arrives of a call whose chunks are read as they come.
 pub(super) enum Arrival {
-    Chunk(RawJson),
+    Chunk(Payload),
     End(ReplyResult),
 }
 
@@ -67,7 +67,9 @@ impl Shared {
         }
         let call = self.next.fetch_add(1, Ordering::Relaxed);
         self.with_waiting(|all| all.as_mut().map(|all| all.insert(call, waiting))).ok_or_else(lost)?;
-        let frame = CallFrame { call, worker: worker.to_owned(), envelope, input, policy, window };
+        let worker = worker.to_owned();
+        let attached_chunks = window.is_some();
+        let frame = CallFrame { call, worker, envelope, input, policy, window, attached_chunks };
         if !self.frames.send(ToPlatform::Call(frame)) {
             self.with_waiting(|all| all.as_mut().and_then(|all| all.remove(&call)));
             return Err(lost());

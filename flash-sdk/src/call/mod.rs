@@ -14,7 +14,7 @@ mod route;
 mod settings;
 mod worker;
 
-pub(crate) use coding::{decode, decode_json, encode};
+pub(crate) use coding::{decode, decode_chunk, encode};
 pub(crate) use directory::Process;
 pub(crate) use environments::name_app;
 pub(crate) use exchange::Calls;

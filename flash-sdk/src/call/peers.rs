@@ -13,7 +13,7 @@ use flash_protocol::{
     variables,
     wire::{Payload, RawJson, envelope::Envelope, job::Policy},
 };
-use futures_util::stream::{BoxStream, StreamExt as _};
+use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 
 use super::{
@@ -308,7 +308,7 @@ impl Peers {
         function: &'static Function,
         call: EncodedCall,
         settings: &CallSettings,
-    ) -> Result<BoxStream<'static, Result<RawJson>>> {
+    ) -> Result<BoxStream<'static, Result<Payload>>> {
         let envelope = self.envelope(function)?;
         let request_id = envelope.request_id.clone();
         if function.route.is_some() {
@@ -316,11 +316,13 @@ impl Peers {
             let opened =
                 route::stream(&self.http, &self.routes_of(function.worker())?, function, &envelope, call)
                     .await;
-            return opened.map_err(|error| located(error, function.stage(), request_id));
+            let chunks = opened.map_err(|error| located(error, function.stage(), request_id))?;
+            return Ok(chunks.map_ok(Payload::from).boxed());
         }
         let input = call.into_input()?;
         let Some(calls) = self.exchange.get() else {
-            return Ok(self.submit(function, envelope, &input.into_json(), settings).await?.chunks());
+            let job = self.submit(function, envelope, &input.into_json(), settings).await?;
+            return Ok(job.chunks().map_ok(Payload::from).boxed());
         };
         let locate = move |error| located(error, function.stage(), request_id.clone());
         let outgoing = Outgoing { worker: function.worker(), envelope, input, policy: settings.policy };

@@ -1,7 +1,7 @@
 //! One function, as the macro describes it and registers it.
 use std::{any::TypeId, fmt, sync::OnceLock};
 
-use flash_protocol::{ResourceConfig, Result, wire::RawJson};
+use flash_protocol::{ResourceConfig, Result, wire::Payload};
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
 use super::{
@@ -72,7 +72,7 @@ pub enum Handler {
     /// One result.
     Once(fn(Input) -> BoxFuture<'static, Result<Answered>>),
     /// Chunks as they are produced; invalid arguments are refused before the first.
-    Stream(fn(Input) -> Result<BoxStream<'static, Result<RawJson>>>),
+    Stream(fn(Input) -> Result<BoxStream<'static, Result<Payload>>>),
 }
 
 impl fmt::Debug for Handler {

@@ -321,7 +321,11 @@ impl Session {
         });
         let (frames, progress_id) = (self.frames.clone(), id.clone());
         let progress = move |output| {
-            frames.send(ToPlatform::Progress(OutputFrame { id: progress_id.clone(), attempt, output }));
+            frames.send(ToPlatform::Progress(OutputFrame {
+                id: progress_id.clone(),
+                attempt,
+                output: Payload::from(output),
+            }));
         };
         let job = Job {
             id: id.clone(),
@@ -333,7 +337,8 @@ impl Session {
             batch_sink,
         };
         let Finished { outcome, ran, context, .. } =
-            job::run(&self.functions, &self.worker_id, job, |output| {
+            job::run(&self.functions, &self.worker_id, job, |chunk| {
+                let output = if takes_attachments { chunk } else { chunk.into_json().into() };
                 self.frames.send(ToPlatform::Chunk(OutputFrame { id: id.clone(), attempt, output }));
             })
             .await;

@@ -19,6 +19,7 @@ use axum::{
 use flash_protocol::{
     Error, ErrorKind, Result, WireError,
     wire::{
+        Payload,
         envelope::Envelope,
         error_body,
         events::KeptId,
@@ -27,6 +28,7 @@ use flash_protocol::{
         unsupported_coding,
     },
 };
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -311,7 +313,9 @@ async fn answer(
             Ok(answer_of(output.and_then(|output| output)?)?)
         }
         Handler::Stream(handle) => {
-            let chunks = Guarded::open(context.clone(), Call::Own, function, || handle(input))?;
+            let chunks = Guarded::open(context.clone(), Call::Own, function, || {
+                Ok(handle(input)?.map_ok(Payload::into_json).boxed())
+            })?;
             let kind = if function.binding().streams_events { Chunks::Named } else { Chunks::Plain };
             let shared = call.shared.clone();
             let failed = move |error: Error, context: &Context| failed(error.into_wire(), &shared, context);

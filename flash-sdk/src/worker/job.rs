@@ -9,7 +9,7 @@ use flash_protocol::{
     Error, ErrorKind, Result, Retries, cut,
     manifest::WorkerType,
     variables,
-    wire::{Payload, RawJson, envelope::Envelope, exchange::MAX_RESULT_BYTES},
+    wire::{Payload, PayloadList, envelope::Envelope, exchange::MAX_RESULT_BYTES},
 };
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -166,7 +166,7 @@ pub(super) async fn run(
     functions: &Functions,
     worker_id: &str,
     job: Job,
-    chunk: impl FnMut(RawJson),
+    chunk: impl FnMut(Payload),
 ) -> Finished {
     let started = Instant::now();
     let Job { id, attempt, envelope, input, cancelled, progress, batch_sink } = job;
@@ -189,7 +189,7 @@ pub(super) async fn run(
     let running = context.clone().scope(panic::catch_async(async {
         match found?.handler {
             Handler::Once(handle) => handle(Input::job(input)).await?.value.into_payload(RESULT),
-            Handler::Stream(handle) => collect(handle(Input::job(input))?, chunk).await.map(Payload::from),
+            Handler::Stream(handle) => collect(handle(Input::job(input))?, chunk).await,
         }
     }));
     let outcome = tokio::select! {
@@ -216,7 +216,7 @@ pub(super) async fn run_again(
     functions: &Functions,
     worker_id: &str,
     job: Job,
-    mut chunk: impl FnMut(RawJson),
+    mut chunk: impl FnMut(Payload),
 ) -> Finished {
     let function = functions.find(job.envelope.function.as_deref()).ok();
     let own = function.and_then(|function| function.settings.retries);
@@ -265,17 +265,14 @@ async fn until(deadline: Option<Instant>) {
 
 /// Sends each chunk. The list of all chunks is the job's result, for callers that do not stream.
 async fn collect(
-    mut chunks: futures_util::stream::BoxStream<'static, Result<RawJson>>,
-    mut send: impl FnMut(RawJson),
-) -> Result<RawJson> {
-    let mut all = String::from("[");
+    mut chunks: futures_util::stream::BoxStream<'static, Result<Payload>>,
+    mut send: impl FnMut(Payload),
+) -> Result<Payload> {
+    let mut all = PayloadList::default();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk?;
-        if all.len() > 1 {
-            all.push(',');
-        }
-        all.push_str(chunk.get());
-        if all.len() > MAX_RESULT_BYTES {
+        all.push(&chunk);
+        if all.json_len() > MAX_RESULT_BYTES {
             let message = format!(
                 "the chunks together are over {MAX_RESULT_BYTES} bytes of JSON, the limit of a result"
             );
@@ -283,8 +280,7 @@ async fn collect(
         }
         send(chunk);
     }
-    all.push(']');
-    Ok(RawJson::from(serde_json::value::RawValue::from_string(all).expect("a list of JSON values is JSON")))
+    Ok(all.finish())
 }
 
 #[cfg(test)]
@@ -296,11 +292,25 @@ mod tests {
     #[tokio::test]
     async fn a_stream_without_end_is_gathered_up_to_the_limit_of_a_result() {
         let text = format!("\"{}\"", "x".repeat(1_000_000));
-        let chunk = || Ok(RawValue::from_string(text.clone()).unwrap());
-        let chunks: Vec<Result<RawJson>> = std::iter::repeat_with(chunk).take(30).collect();
+        let chunk = || Ok(RawValue::from_string(text.clone()).unwrap().into());
+        let chunks: Vec<Result<Payload>> = std::iter::repeat_with(chunk).take(30).collect();
         let mut sent = 0;
         let ended = collect(futures_util::stream::iter(chunks).boxed(), |_| sent += 1).await;
         assert_eq!(ended.unwrap_err().kind(), ErrorKind::Encode);
         assert_eq!(sent, 19, "those that fit were sent on their way");
+    }
+
+    #[tokio::test]
+    async fn chunks_and_their_list_have_bytes_beside_their_text() {
+        let chunk = |byte| {
+            let chunk = crate::Bytes::from(vec![byte; 1_000]);
+            crate::json::encode_payload(&chunk, "a chunk", 1)
+        };
+        let mut sent = Vec::new();
+        let chunks = futures_util::stream::iter([chunk(1), chunk(2)]).boxed();
+        let all = collect(chunks, |chunk| sent.push(chunk)).await.unwrap();
+        assert!(sent.iter().all(Payload::has_attachments) && all.has_attachments());
+        let read: Vec<crate::Bytes> = crate::json::decode_payload(&all, || "the list".to_owned()).unwrap();
+        assert_eq!(read, [vec![1; 1_000].into(), vec![2; 1_000].into()]);
     }
 }

@@ -246,7 +246,7 @@ impl Worker {
         };
         let running = async {
             let finished = job::run_again(&self.functions, &self.worker_id, job, |output| {
-                let _ = updates.send(Update::Chunk(output));
+                let _ = updates.send(Update::Chunk(output.into_json()));
             })
             .await;
             // Sent explicitly, because user code may keep a sender alive in a task.

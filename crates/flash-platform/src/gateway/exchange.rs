@@ -157,7 +157,7 @@ impl Session {
             ToPlatform::Done(done) => self.done(done),
             ToPlatform::Chunk(frame) => {
                 if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id)) {
-                    if nesting::is_too_deep(&frame.output) {
+                    if nesting::is_too_deep(frame.output.text()) {
                         let failed = nesting::failure("chunk", &self.worker);
                         // Ignored if another attempt has taken over.
                         let _ = queue.finish(&self.worker, job, Some(frame.attempt), failed, None);
@@ -169,9 +169,9 @@ impl Session {
             ToPlatform::Progress(frame) => {
                 // Progress is best effort: invalid progress is ignored.
                 if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id))
-                    && !nesting::is_too_deep(&frame.output)
+                    && !nesting::is_too_deep(frame.output.text())
                 {
-                    queue.progress(&self.worker, job, frame.output);
+                    queue.progress(&self.worker, job, frame.output.into_json());
                 }
             }
             ToPlatform::Released(slot) => self.pool.released(&self.worker, slot),
@@ -253,7 +253,7 @@ impl Session {
     }
 
     fn submit(&self, frame: CallFrame) -> flash_protocol::Result<RunningCall> {
-        let CallFrame { call, worker, envelope, input, policy, window } = frame;
+        let CallFrame { call, worker, envelope, input, policy, window, attached_chunks } = frame;
         policy.check().map_err(|wrong| Error::invalid_fields(vec![wrong]))?;
         if nesting::is_too_deep(input.text()) {
             return Err(Error::new(ErrorKind::InvalidInput, nesting::unreadable("input")));
@@ -287,7 +287,8 @@ impl Session {
             return Ok(RunningCall { pool: pool.clone(), job, window: None });
         };
         let (ends, end) = oneshot::channel();
-        let job = submit(Waiter::Stream(ends))?.id;
+        let reads_attachments = attached_chunks && frames.format() == FrameFormat::Attachments;
+        let job = submit(Waiter::Stream { end: ends, reads_attachments })?.id;
         let (delivery, window) = Delivery::new(call, frames, size);
         self.tasks.spawn(delivery.run(queue.clone(), job, end));
         Ok(RunningCall { pool: pool.clone(), job, window: Some(window) })

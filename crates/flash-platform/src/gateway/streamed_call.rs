@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use flash_protocol::{
     ErrorKind, WireError,
     wire::{
-        RawJson,
+        Payload,
         exchange::{CallChunkFrame, ReplyFrame, ReplyResult, ToWorker, Writer, window_share},
         job::JobStatus,
     },
@@ -122,7 +122,7 @@ impl Delivery {
         Ok(ReplyResult::Job(job))
     }
 
-    async fn send(&mut self, attempt: u32, chunks: Vec<RawJson>) -> Result<(), Ended> {
+    async fn send(&mut self, attempt: u32, chunks: Vec<Payload>) -> Result<(), Ended> {
         for chunk in chunks {
             self.check(attempt)?;
             self.attempt = Some(attempt);
@@ -158,7 +158,11 @@ fn refused(kind: ErrorKind, message: String) -> Ended {
 
 #[cfg(test)]
 mod tests {
-    use flash_protocol::wire::exchange::{self, FrameFormat, Reader};
+    use flash_protocol::wire::{
+        base64,
+        exchange::{self, FrameFormat, Reader},
+        payload,
+    };
     use futures_util::poll;
     use serde_json::value::RawValue;
     use tokio::io::DuplexStream;
@@ -173,13 +177,13 @@ mod tests {
         (delivery, window, exchange::read(far))
     }
 
-    fn chunks(texts: &[&str]) -> Vec<RawJson> {
-        texts.iter().map(|text| RawValue::from_string((*text).to_owned()).unwrap()).collect()
+    fn chunks(texts: &[&str]) -> Vec<Payload> {
+        texts.iter().map(|text| RawValue::from_string((*text).to_owned()).unwrap().into()).collect()
     }
 
     async fn next_chunk(frames: &mut Reader<DuplexStream>) -> String {
         match frames.next::<ToWorker>().await.unwrap().unwrap() {
-            ToWorker::CallChunk(CallChunkFrame { call: 7, chunk }) => chunk.get().to_owned(),
+            ToWorker::CallChunk(CallChunkFrame { call: 7, chunk }) => chunk.into_json().get().to_owned(),
             other => panic!("{other:?}"),
         }
     }
@@ -195,6 +199,32 @@ mod tests {
         assert!(sending.await.is_ok());
         assert_eq!(next_chunk(&mut frames).await, "3");
         assert!(!window.is_over());
+    }
+
+    #[tokio::test]
+    async fn bytes_beside_the_text_of_a_chunk_count_and_arrive_as_they_are() {
+        let (near, far) = tokio::io::duplex(1024);
+        let (frames, writing) = exchange::write(near, FrameFormat::Attachments);
+        tokio::spawn(writing);
+        let (mut delivery, window) = Delivery::new(7, frames, 4000);
+        let mut frames = exchange::read(far);
+        let bytes = bytes::Bytes::from(vec![7; 1500]);
+        let text = || payload::attach(&bytes).unwrap();
+        let chunk = || Payload::collect(|| serde_json::value::to_raw_value(&text())).unwrap();
+        let mut sending = Box::pin(delivery.send(1, vec![chunk(), chunk(), chunk()]));
+        assert!(poll!(&mut sending).is_pending(), "two of them fill the window");
+        for _ in 0..2 {
+            match frames.next::<ToWorker>().await.unwrap().unwrap() {
+                ToWorker::CallChunk(frame) => {
+                    assert!(frame.chunk.has_attachments());
+                    let text: String = serde_json::from_str(frame.chunk.to_json().get()).unwrap();
+                    assert_eq!(base64::decode(&text), Some(bytes.to_vec()));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        window.read(4000);
+        assert!(sending.await.is_ok());
     }
 
     #[tokio::test]

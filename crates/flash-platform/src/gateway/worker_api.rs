@@ -286,7 +286,7 @@ pub(super) async fn chunk(
     let pool = admit(&state.releases, &endpoint, &worker, &headers)?;
     let posted = posted(body).await.map_err(|unusable| unusable.refusal)?;
     let output = posted.output.unwrap_or_else(flash_protocol::wire::null);
-    match queue_of(&pool)?.offer_chunk(&worker, job_in(&job)?, output, HOLD).await {
+    match queue_of(&pool)?.offer_chunk(&worker, job_in(&job)?, output.into(), HOLD).await {
         // If the job does not run here, it has ended or runs elsewhere, and the chunk is not needed.
         Offered::Taken | Offered::NotRunning => Ok(StatusCode::OK),
         Offered::Refused => {

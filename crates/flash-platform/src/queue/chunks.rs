@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use flash_protocol::{
     ErrorKind, WireError,
     wire::{
-        RawJson,
+        Payload,
         job::{ErrorText, JobObject, JobStatus},
     },
 };
@@ -31,7 +31,7 @@ pub(crate) struct Stream {
     pub status: JobStatus,
     /// The attempt that made them.
     pub attempt: Attempt,
-    pub chunks: Vec<RawJson>,
+    pub chunks: Vec<Payload>,
 }
 
 /// The end of a job for whoever reads its chunks: those that were not fetched before, and the job without output.
@@ -40,7 +40,7 @@ pub(crate) struct StreamEnd {
     pub job: JobObject,
     /// The attempt that made them.
     pub attempt: Attempt,
-    pub chunks: Vec<RawJson>,
+    pub chunks: Vec<Payload>,
 }
 
 /// What became of a chunk.
@@ -65,7 +65,7 @@ enum Intake {
 /// The chunks of an attempt.
 #[derive(Default)]
 pub(super) struct Chunks {
-    waiting: VecDeque<RawJson>,
+    waiting: VecDeque<Payload>,
     bytes: usize,
     /// How many were taken, those that were fetched included.
     taken: usize,
@@ -77,7 +77,7 @@ pub(super) struct Chunks {
 impl Chunks {
     /// Their size in bytes.
     pub(super) fn weight(&self) -> usize {
-        self.bytes + self.waiting.len() * size_of::<RawJson>()
+        self.bytes + self.waiting.len() * size_of::<Payload>()
     }
 
     /// Drops them; a new attempt begins.
@@ -92,18 +92,18 @@ impl Chunks {
             && budget.has_room(bytes, Purpose::Progress)
     }
 
-    pub(super) fn push(&mut self, chunk: RawJson) {
-        self.bytes += chunk.get().len();
+    pub(super) fn push(&mut self, chunk: Payload) {
+        self.bytes += chunk.weight();
         self.taken += 1;
         self.waiting.push_back(chunk);
     }
 
     /// Takes out the first one and those after it, up to this many bytes together.
-    pub(super) fn drain(&mut self, most: usize) -> Vec<RawJson> {
+    pub(super) fn drain(&mut self, most: usize) -> Vec<Payload> {
         let mut bytes = 0;
         let mut fitting = 0;
         for chunk in &self.waiting {
-            let with_it = bytes + chunk.get().len();
+            let with_it = bytes + chunk.weight();
             if fitting > 0 && with_it > most {
                 break;
             }
@@ -144,7 +144,7 @@ impl Chunks {
 
 /// The end of a job whose stream was refused after `taken` chunks, and the remaining chunks. Do not call it under the
 /// lock: a result may have millions of elements.
-pub(super) fn whole_stream(worker: &WorkerId, taken: usize, outcome: Outcome) -> (Outcome, Vec<RawJson>) {
+pub(super) fn whole_stream(worker: &WorkerId, taken: usize, outcome: Outcome) -> (Outcome, Vec<Payload>) {
     match outcome {
         Outcome::Completed(output) => match rest_of(&output.to_json(), taken) {
             Some(rest) => (Outcome::Completed(output), rest),
@@ -154,11 +154,12 @@ pub(super) fn whole_stream(worker: &WorkerId, taken: usize, outcome: Outcome) ->
     }
 }
 
-/// The chunks after the first `taken` in a list of all chunks; `None` if it is not such a list.
-fn rest_of(output: &RawValue, taken: usize) -> Option<Vec<RawJson>> {
+/// The chunks after the first `taken` in a list of all chunks; `None` if it is not such a list. Their bytes are base64,
+/// also for a worker: a reader that lets so many chunks wait gains nothing from raw ones.
+fn rest_of(output: &RawValue, taken: usize) -> Option<Vec<Payload>> {
     let all: Vec<&RawValue> = serde_json::from_str(output.get()).ok()?;
     let rest = all.get(taken..).filter(|rest| !rest.is_empty())?;
-    Some(rest.iter().map(|chunk| (*chunk).to_owned()).collect())
+    Some(rest.iter().map(|chunk| Payload::from((*chunk).to_owned())).collect())
 }
 
 /// The error of a job that sent more chunks than are kept and did not return all of them.

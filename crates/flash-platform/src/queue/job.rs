@@ -34,7 +34,11 @@ pub(crate) enum Waiter {
     /// A call of another worker, answered on its exchange.
     Call { call: u64, frames: Writer<ToWorker> },
     /// A call of another worker that reads the chunks as they come.
-    Stream(oneshot::Sender<StreamEnd>),
+    Stream {
+        end: oneshot::Sender<StreamEnd>,
+        /// Whether it reads chunks with attachments.
+        reads_attachments: bool,
+    },
 }
 
 /// The origin of a job, which decides what is promised about it.
@@ -238,8 +242,8 @@ impl Entry {
     /// Whether its only reader is a worker that reads attachments.
     fn takes_attachments(&self) -> bool {
         let reads = |waiter: &Waiter| match waiter {
-            // The chunks of a stream are JSON.
-            Waiter::Client(_) | Waiter::Stream(_) => false,
+            Waiter::Client(_) => false,
+            Waiter::Stream { reads_attachments, .. } => *reads_attachments,
             Waiter::Call { frames, .. } => frames.format() == FrameFormat::Attachments,
         };
         self.origin == Origin::Call && !self.waiters.is_empty() && self.waiters.iter().all(reads)
@@ -365,7 +369,7 @@ impl Entry {
                 // A client that disconnected does not need it.
                 let _ = end.send(self.object(id));
             }
-            Waiter::Stream(end) => {
+            Waiter::Stream { end, .. } => {
                 let Stream { attempt, chunks, .. } = self.fetch_chunks(usize::MAX);
                 // As above.
                 let _ = end.send(StreamEnd { job: self.object_without_output(id), attempt, chunks });
@@ -482,9 +486,9 @@ impl Entry {
     }
 
     /// Stores a chunk; returns it if there is no room.
-    pub(super) fn take_chunk(&mut self, chunk: RawJson, budget: &Budget) -> Result<(), RawJson> {
+    pub(super) fn take_chunk(&mut self, chunk: Payload, budget: &Budget) -> Result<(), Payload> {
         let run = self.run_mut();
-        if !run.chunks.has_room(budget, chunk.get().len()) {
+        if !run.chunks.has_room(budget, chunk.weight()) {
             return Err(chunk);
         }
         run.chunks.push(chunk);
@@ -525,7 +529,7 @@ impl Entry {
     }
 
     /// The chunks that were refused, now that they are known.
-    pub(super) fn append_chunks(&mut self, rest: Vec<RawJson>) {
+    pub(super) fn append_chunks(&mut self, rest: Vec<Payload>) {
         let chunks = &mut self.run_mut().chunks;
         rest.into_iter().for_each(|chunk| chunks.push(chunk));
         self.weigh();

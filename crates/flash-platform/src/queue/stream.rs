@@ -1,7 +1,7 @@
 //! Chunks of streaming jobs on their way through a queue: from a worker, and to a client of `stream`.
 use std::time::Duration;
 
-use flash_protocol::wire::RawJson;
+use flash_protocol::wire::Payload;
 
 use super::{
     chunks::{Offered, Stream},
@@ -13,7 +13,7 @@ use crate::worker_id::WorkerId;
 
 impl Queue {
     /// One chunk of a streaming job, from a worker that gets no answer.
-    pub(crate) fn chunk(&self, worker: &WorkerId, job: JobId, chunk: RawJson) {
+    pub(crate) fn chunk(&self, worker: &WorkerId, job: JobId, chunk: Payload) {
         let mut inner = self.lock();
         let Some(entry) = inner.jobs.get_mut(job).filter(|entry| entry.is_run_by(worker)) else { return };
         if entry.take_chunk(chunk, &self.settings.budget).is_err() {
@@ -27,7 +27,7 @@ impl Queue {
         &self,
         worker: &WorkerId,
         job: JobId,
-        mut chunk: RawJson,
+        mut chunk: Payload,
         hold: Duration,
     ) -> Offered {
         let until = tokio::time::Instant::now() + hold;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    Payload, RawJson,
+    Payload,
     envelope::Envelope,
     job::{JobObject, Policy},
 };
@@ -114,7 +114,7 @@ pub struct JobFrame {
     pub timeout_ms: u64,
     /// What the call inherits.
     pub envelope: Envelope,
-    /// Whether the result may have attachments, because only another worker reads it.
+    /// Whether the result and the chunks may have attachments, because only another worker reads them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_attachments: bool,
     /// Whether the worker should say what the job weighs in its batch.
@@ -213,8 +213,8 @@ pub struct OutputFrame {
     pub id: String,
     /// The attempt that runs.
     pub attempt: u32,
-    /// The chunk or progress.
-    pub output: RawJson,
+    /// The chunk or progress. Only chunks have attachments, and only with [`JobFrame::takes_attachments`].
+    pub output: Payload,
 }
 
 /// A call to a function on another worker type.
@@ -235,6 +235,9 @@ pub struct CallFrame {
     /// ignores it: then the reply has the list of all chunks as output. Otherwise it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u32>,
+    /// Whether chunks may have attachments. Workers of earlier versions do not say so, and read only JSON.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attached_chunks: bool,
 }
 
 /// A chunk of a call, in the order in which they were made.
@@ -243,7 +246,7 @@ pub struct CallChunkFrame {
     /// The number of the call.
     pub call: u64,
     /// The chunk.
-    pub chunk: RawJson,
+    pub chunk: Payload,
 }
 
 /// The reader of a call has read chunks.
@@ -257,8 +260,8 @@ pub struct ChunksReadFrame {
 
 /// How much of a window a chunk takes: its bytes, but at most half of the window, so that each chunk fits. A reader
 /// reports what it has read once it is half a window.
-pub fn window_share(chunk: &RawJson, window: u32) -> u32 {
-    u32::try_from(chunk.get().len()).unwrap_or(u32::MAX).min(window / 2)
+pub fn window_share(chunk: &Payload, window: u32) -> u32 {
+    u32::try_from(chunk.weight()).unwrap_or(u32::MAX).min(window / 2)
 }
 
 /// The end of a call.

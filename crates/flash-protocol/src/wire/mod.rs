@@ -20,7 +20,7 @@ pub mod submission;
 pub use coding::unsupported_coding;
 pub use fault::{fault, fault_of_field};
 pub use nesting::{MAX_NESTING, Nesting};
-pub use payload::Payload;
+pub use payload::{Payload, PayloadList};
 pub use refusal::{error_body, refusal, refusal_text};
 
 /// JSON text that is passed on unchanged, checked for syntax once.

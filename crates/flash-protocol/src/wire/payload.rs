@@ -115,6 +115,46 @@ impl Payload {
     }
 }
 
+/// A list of values that is made value by value, without an encoding of their attachments.
+#[derive(Debug, Default)]
+pub struct PayloadList {
+    text: String,
+    parts: Vec<Bytes>,
+    json_len: usize,
+}
+
+impl PayloadList {
+    /// Adds a value. It shares the memory of the attachments.
+    pub fn push(&mut self, value: &Payload) {
+        self.text.push(if self.text.is_empty() { '[' } else { ',' });
+        self.json_len += value.json_len() + 1;
+        let Some(attachments) = &value.attachments else { return self.text.push_str(value.text.get()) };
+        let before = self.parts.len();
+        self.parts.extend(attachments.parts.iter().cloned());
+        let mut pieces = value.text.get().split(&*attachments.mark);
+        self.text.extend(pieces.next());
+        for piece in pieces {
+            let (index, rest) = split_index(piece);
+            let index: usize = index.parse().unwrap_or(usize::MAX);
+            self.text.push_str(&format!("{}{}{rest}", &**MARK, before.saturating_add(index)));
+        }
+    }
+
+    /// About the length of the list as JSON; see [`Payload::json_len`].
+    pub fn json_len(&self) -> usize {
+        self.json_len + 1
+    }
+
+    /// The list.
+    pub fn finish(mut self) -> Payload {
+        self.text.push_str(if self.text.is_empty() { "[]" } else { "]" });
+        let text = RawValue::from_string(self.text).expect("a list of JSON values is JSON");
+        let parts = self.parts;
+        let attachments = (!parts.is_empty()).then(|| Arc::new(Attachments { mark: MARK.clone(), parts }));
+        Payload { text, attachments }
+    }
+}
+
 impl Attachments {
     /// Those of a frame; `None` if the mark is not one.
     pub(super) fn new(mark: &str, parts: Vec<Bytes>) -> Option<Self> {
@@ -132,13 +172,17 @@ fn with_base64(text: &RawValue, attachments: &Attachments) -> RawJson {
     let mut pieces = text.get().split(&*attachments.mark);
     json.extend(pieces.next());
     for piece in pieces {
-        let (index, rest) =
-            piece.split_at(piece.find(|next: char| !next.is_ascii_digit()).unwrap_or(piece.len()));
+        let (index, rest) = split_index(piece);
         let part = index.parse().ok().and_then(|index: usize| parts.get_mut(index)?.take());
         part.into_iter().for_each(|part| base64::encode_to(part, &mut json));
         json.push_str(rest);
     }
     RawValue::from_string(json).expect("base64 in place of a reference, within a string")
+}
+
+/// What follows a mark: the index of the attachment, and the rest.
+fn split_index(piece: &str) -> (&str, &str) {
+    piece.split_at(piece.find(|next: char| !next.is_ascii_digit()).unwrap_or(piece.len()))
 }
 
 impl Serialize for Payload {
@@ -341,6 +385,29 @@ mod tests {
         let payload = payload(&[Picture(picture())]);
         let [text]: [String; 1] = payload.read(|text| serde_json::from_str(text.get()).unwrap());
         assert_eq!(text, base64::encode(&picture()));
+    }
+
+    #[test]
+    fn a_list_of_values_has_the_attachments_of_all_of_them() {
+        let (first, second) = (picture(), Bytes::from(vec![7; 600]));
+        let mut list = PayloadList::default();
+        list.push(&payload(&(Picture(first.clone()), "with 1 word", Picture(second.clone()))));
+        list.push(&payload(&1));
+        list.push(&payload(&Picture(second.clone())));
+        let (about, list) = (list.json_len(), list.finish());
+        let [first, second] = [first, second].map(|bytes| base64::encode(&bytes));
+        let json = format!(r#"[["{first}","with 1 word","{second}"],1,"{second}"]"#);
+        assert_eq!(list.to_json().get(), json);
+        assert!(list.text().get().len() < 300 && about >= json.len(), "{about}: {}", list.text());
+        assert_eq!(PayloadList::default().finish().to_json().get(), "[]");
+        // From another process, whose references have another mark.
+        let text = RawValue::from_string(format!("\"{MARK_HEAD}{}:0\"", "0".repeat(32))).unwrap();
+        let mark = format!("{MARK_HEAD}{}:", "0".repeat(32));
+        let attachments = Attachments::new(&mark, vec![Bytes::from(vec![7; 600])]).map(Arc::new);
+        let mut list = PayloadList::default();
+        list.push(&payload(&Picture(picture())));
+        list.push(&Payload { text, attachments });
+        assert!(list.finish().to_json().get().ends_with(&format!(",\"{second}\"]")));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(in super::super) async fn stream(
     let mut text = format!("{{\"status\":\"{}\",\"stream\":[", news.status.as_str());
     for (index, chunk) in news.chunks.iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };
-        text.push_str(&format!("{comma}{{\"output\":{}}}", chunk.get()));
+        text.push_str(&format!("{comma}{{\"output\":{}}}", chunk.to_json().get()));
     }
     text.push_str("]}");
     Ok(json_text(text))
@@ -110,7 +110,7 @@ async fn event_text(queue: &Queue, id: JobId, news: Stream) -> (String, Continua
     let line = |json: &str| json.replace(['\n', '\r'], " ");
     let mut text = String::new();
     for chunk in &news.chunks {
-        text.push_str(&format!("data: {{\"output\":{}}}\n\n", line(chunk.get())));
+        text.push_str(&format!("data: {{\"output\":{}}}\n\n", line(chunk.to_json().get())));
     }
     if !news.status.is_final() {
         // A comment keeps the connection alive where nothing happened.

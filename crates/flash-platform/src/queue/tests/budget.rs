@@ -247,7 +247,7 @@ impl Ledger {
                 self.running = self.queue.take(&worker, 1, Duration::ZERO).await.pop();
             }
             (Op::Chunk(length), Some((id, _))) => {
-                self.queue.chunk(&worker, id, json(&text(length)));
+                self.queue.chunk(&worker, id, json(&text(length)).into());
             }
             (Op::Progress(length), Some((id, _))) => self.queue.progress(&worker, id, json(&text(length))),
             (Op::Stream(index), _) => {

@@ -275,17 +275,17 @@ async fn a_stream_is_drained_and_ends_with_the_rest() {
     let mut worker = FakeWorker::attach(&queue, "w", 1);
     let id = queue.run("{}");
     let frame = worker.job().await;
-    queue.chunk(&worker.id, id, json("1"));
+    queue.chunk(&worker.id, id, json("1").into());
     let first = queue.stream(id, Duration::from_secs(600)).await.unwrap().unwrap();
     assert_eq!((first.status, first.chunks.len()), (InProgress, 1));
     let held = tokio::spawn({
         let queue = queue.queue.clone();
         async move { queue.stream(id, Duration::from_secs(600)).await.unwrap().unwrap() }
     });
-    queue.chunk(&worker.id, id, json("2"));
+    queue.chunk(&worker.id, id, json("2").into());
     let second = held.await.unwrap();
-    assert_eq!(second.chunks[0].get(), "2");
-    queue.chunk(&worker.id, id, json("3"));
+    assert_eq!(second.chunks[0].text().get(), "2");
+    queue.chunk(&worker.id, id, json("3").into());
     worker.finish(&queue, &frame);
     let last = queue.stream(id, Duration::ZERO).await.unwrap().unwrap();
     assert_eq!((last.status, last.chunks.len()), (Completed, 1));

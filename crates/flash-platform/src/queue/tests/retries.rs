@@ -221,7 +221,7 @@ async fn a_stream_that_a_client_may_have_read_is_not_run_again() {
     let mut worker = FakeWorker::attach(&queue, "w", 1);
     let id = queue.submit(call(Origin::Run)).unwrap().id;
     let frame = worker.job().await;
-    queue.chunk(&worker.id, id, json("1"));
+    queue.chunk(&worker.id, id, json("1").into());
     worker.fail(&queue, &frame, busy());
     assert_eq!(status(&queue, id), Failed);
 }

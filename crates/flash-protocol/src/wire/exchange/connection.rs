@@ -285,6 +285,7 @@ mod tests {
             envelope,
             input: input.unwrap(),
             policy: Policy::default(),
+            attached_chunks: false,
             window: None,
         })
     }
