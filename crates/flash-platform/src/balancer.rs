@@ -162,6 +162,8 @@ pub(crate) struct Slot {
     /// Its share of the worker's cost.
     pub cost_share: CostShare,
     since: Instant,
+    /// How long its request waited for it.
+    waited: Duration,
     ending: Option<Ending>,
     progress: Progress,
     /// What models did for it; `None` where there are no models.
@@ -207,6 +209,11 @@ impl Slot {
         self.generated.take()
     }
 
+    /// How long its request has waited for it.
+    pub(crate) fn waited(&mut self, waited: Duration) {
+        self.waited = waited;
+    }
+
     /// How its request ends, as far as known. A request that is retried elsewhere does not end here.
     pub(crate) fn ends(&mut self, ending: Option<Ending>) {
         self.ending = ending;
@@ -216,7 +223,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(ending) = self.ending {
-            self.cost_share.record_end(ending, self.since.elapsed());
+            self.cost_share.record_end(ending, self.waited, self.since.elapsed());
         }
         // Before the next one begins.
         self.cost_share.end(None);
@@ -323,6 +330,7 @@ impl Inner {
             address,
             cost_share,
             since,
+            waited: Duration::ZERO,
             ending: None,
             progress,
             generated,

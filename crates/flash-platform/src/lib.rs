@@ -11,10 +11,14 @@
 
 mod autoscaler;
 mod balancer;
+mod build_state;
 mod error;
 pub mod formats;
 mod gateway;
 mod health;
+mod history;
+mod hops;
+mod inspect;
 mod interface;
 mod launch;
 mod lifecycle;
@@ -39,7 +43,7 @@ mod webhook;
 mod worker_id;
 
 pub use error::{DeployError, StartError};
-pub use gateway::{Access, AllowedHosts, ApiKey, KeyHash, KeyRing};
+pub use gateway::{Access, AllowedHosts, ApiKey, DashboardOptions, KeyHash, KeyRing};
 pub use launch::{Artifact, Images};
 pub use listener::{ConnectionShare, Listeners, Received, serve as serve_connections};
 pub use machine::Machine;

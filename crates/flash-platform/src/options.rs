@@ -5,7 +5,7 @@ use flash_logs::{LogStore, Sink};
 use tokio::net::TcpListener;
 
 use super::{
-    gateway::Access,
+    gateway::{Access, DashboardOptions},
     machine::Machine,
     pool::Supervision,
     queue::Durability,
@@ -22,6 +22,8 @@ pub struct Options {
     /// A log that clients may read, and with it the manifest of the live release, as those of `flash run` do. Nobody can
     /// read them over HTTP without.
     pub readable_log: Option<LogStore>,
+    /// What the dashboard shows of the place where the app runs.
+    pub dashboard: DashboardOptions,
     /// How long running work may take when a release or the platform ends.
     pub drain_time: Duration,
     /// The job store. Jobs of an earlier platform continue.

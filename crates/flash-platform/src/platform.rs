@@ -1,6 +1,6 @@
 //! A platform: its start, its end, and what its parts share.
 //!
-//! How releases follow each other is in `lifecycle`, what it shows of itself in `overview`.
+//! How releases follow each other is in `lifecycle`, what others see of it in `inspect`.
 use std::{
     net::SocketAddr,
     sync::{
@@ -15,8 +15,10 @@ use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    build_state::BuildState,
     error::StartError,
-    gateway::{self, GatewayState},
+    gateway::{self, Dashboard, GatewayState},
+    history::History,
     listener::Listeners,
     machine::Machine,
     meter::{Billing, CostTotals},
@@ -55,6 +57,7 @@ pub(super) struct Shared {
     pub address: SocketAddr,
     pub context: PoolContext,
     pub schedules: Arc<Schedules>,
+    pub build_state: Arc<BuildState>,
     /// Jobs of an earlier platform that no endpoint has claimed yet.
     pub backlog: Mutex<Backlog>,
     /// Whether any release ran images, which take longer to end.
@@ -79,6 +82,7 @@ impl Platform {
             listener,
             log,
             readable_log,
+            dashboard,
             drain_time,
             limits,
             confinement,
@@ -119,17 +123,22 @@ impl Platform {
             queues: QueueContext { clock, store, outbox, budget },
             billing: Billing::default(),
         };
-        let state = Arc::new(GatewayState::new(&context, access, readable_log));
+        let releases: Arc<Releases> = Arc::default();
         let gateway = TaskTracker::new();
-        gateway.spawn(gateway::serve(listener, share, state.clone(), served.clone()));
         gateway.spawn(sender.run(ends));
         let schedules = Schedules::new(
-            state.releases.clone(),
+            releases.clone(),
             context.queues.store.clone(),
             context.log.clone(),
             stored_schedules,
         );
         gateway.spawn(schedules.clone().run(closing.clone()));
+        let history: Arc<History> = Arc::default();
+        gateway.spawn(history.clone().run(releases.clone(), closing.clone()));
+        let build_state: Arc<BuildState> = Arc::default();
+        let dashboard = Dashboard::new(dashboard, schedules.clone(), history, build_state.clone());
+        let state = Arc::new(GatewayState::new(&context, releases, access, readable_log, dashboard));
+        gateway.spawn(gateway::serve(listener, share, state.clone(), served.clone()));
         let platform = Self {
             shared: Arc::new(Shared {
                 releases: state.releases.clone(),
@@ -138,6 +147,7 @@ impl Platform {
                 address,
                 context,
                 schedules,
+                build_state,
                 backlog: Mutex::new(backlog),
                 has_containers: AtomicBool::new(false),
                 retire,

@@ -15,6 +15,7 @@ use flash_protocol::{
 };
 
 use super::{
+    hops::{Hop, now_ms},
     interface::{InputSchemas, RouteTable, render_openapi},
     launch::{Artifact, Launch},
     meter::Meter,
@@ -179,8 +180,9 @@ fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
         if ended.next.is_none() {
             count(&tally, &ended);
         }
-        let Ended { job, request_id, function, worker, status, ran, batch, generated, cost, error, next } =
-            ended;
+        let Ended {
+            job, request_id, function, worker, status, ran, batch, generated, cost, error, next, ..
+        } = ended;
         let batch = batch.map_or_else(String::new, in_batch);
         let models: String =
             generated.iter().map(|(model, of)| format!(", {model}: {}", of.line())).collect();
@@ -225,8 +227,20 @@ fn count(tally: &Tally, ended: &Ended) {
     if let Some(batch) = &ended.batch {
         tally.ran_in_batch(ended.function.as_deref(), batch);
     }
+    let id = ended.job.to_string();
+    tally.hops.add(Hop {
+        request_id: ended.request_id.clone().unwrap_or_else(|| id.clone()),
+        job: Some(id.clone()),
+        function: ended.function.clone(),
+        worker: ended.worker.clone(),
+        status: ended.status,
+        ended_ms: now_ms(),
+        waited: ended.waited,
+        ran: ended.ran,
+        cost: ended.cost,
+        error: ended.error.clone(),
+    });
     if ending == Ending::Failed {
-        let id = ended.job.to_string();
         let request_id = ended.request_id.as_deref().unwrap_or(&id);
         let message = ended.error.as_deref().unwrap_or_else(|| ended.status.as_str());
         tally.record_problem(message, Some(request_id), ended.worker.as_deref());

@@ -1,7 +1,8 @@
 //! Statistics of a worker type since the platform started, across releases: outcomes, the last problem, and calls and
 //! cost per function.
 //!
-//! They are updated at each end of a job or request, with one short lock and no allocation.
+//! They are updated at each end of a job or request, with one short lock and no allocation. What ended is kept for a
+//! while in [`Hops`], under a lock of its own.
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, SystemTime},
@@ -9,6 +10,8 @@ use std::{
 
 use flash_protocol::{BatchRun, Generations, GenerationsByModel, Latencies, catalogue::NanoDollars};
 use parking_lot::{Mutex, MutexGuard};
+
+use super::hops::Hops;
 
 /// Problems that are kept of each worker type; the oldest go.
 const KEPT_PROBLEMS: usize = 5;
@@ -144,6 +147,8 @@ pub(crate) enum Ending {
 #[derive(Default)]
 pub(crate) struct Tally {
     inner: Mutex<Inner>,
+    /// The calls that ended lately.
+    pub hops: Hops,
 }
 
 #[derive(Default)]

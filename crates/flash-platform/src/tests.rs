@@ -42,6 +42,7 @@ async fn start(store: &Path) -> Bench {
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         log: Arc::new(move |line| heard.lock().push(line.text)),
         readable_log: None,
+        dashboard: DashboardOptions { place: "test".to_owned(), log: None, cost_command: None },
         drain_time: Duration::ZERO,
         store: store.to_owned(),
         durability: Durability::Process,

@@ -21,6 +21,11 @@ impl Logs {
         self.0.sink()
     }
 
+    /// The log itself, for the dashboard.
+    pub(super) fn store(&self) -> LogStore {
+        self.0.clone()
+    }
+
     /// Matching lines.
     pub(super) fn query(
         &self,

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use super::{
     build, call, catalog,
     command::{Command, Context, Unread},
-    completions, cost, deploy, doctor, init, key, login, logs, models, run, scale, schedule, secret, service,
+    completions, cost, dashboard, deploy, doctor, init, key, login, logs, models, run, scale, schedule, secret, service,
     status, undeploy,
 };
 use crate::exit::{Code, Failure};
@@ -68,6 +68,7 @@ commands! {
     Scale(scale::ScaleArguments),
     Schedule(schedule::ScheduleArguments),
     Logs(logs::LogsArguments),
+    Dashboard(dashboard::DashboardArguments),
     Call(call::CallArguments),
     Cost(cost::CostArguments),
     Models(models::ModelsArguments),

@@ -13,6 +13,7 @@ mod command_line;
 mod completions;
 mod confirm;
 mod cost;
+mod dashboard;
 mod deploy;
 mod doctor;
 mod endpoint_table;

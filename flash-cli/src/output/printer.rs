@@ -150,8 +150,9 @@ impl Output {
             return self.event("ready", json!({ "url": url, "app": app, "endpoints": endpoints }));
         }
         let (bold, reset) = if self.colours.stdout { (BOLD, RESET) } else { ("", "") };
-        let up =
-            format!("{bold}{app}{reset} is up at {bold}{url}{reset}  (API docs: {url}/docs, stop: Ctrl-C)\n");
+        let up = format!(
+            "{bold}{app}{reset} is up at {bold}{url}{reset}  (dashboard: {url}/_flash/, API docs: {url}/docs, stop: Ctrl-C)\n"
+        );
         self.print_or_drop(up, DropPriority::Event);
         self.endpoints(endpoints);
     }

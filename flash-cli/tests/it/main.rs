@@ -11,6 +11,7 @@ mod calling;
 mod command_workers;
 mod conformance;
 mod crash;
+mod dashboard;
 mod dependencies;
 mod deploy;
 mod deploy_faults;

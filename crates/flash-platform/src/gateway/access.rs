@@ -9,11 +9,15 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use http::Method;
 
 use super::{
+    dashboard,
     error::Refusal,
     extract::client_address,
     hosts,
+    keys::KeyHash,
+    opened_by::OpenedBy,
     queue_api::{self, Caller},
     request_key,
     state::GatewayState,
@@ -34,11 +38,27 @@ pub(super) async fn check(
     }
     let opened = match admitted(&state, &request) {
         Ok(opened) => opened.map(str::to_owned),
+        Err(_) if leads_to_login(&state, &request) => return dashboard::to_login(),
         Err(refusal) => return refusal.into_response(),
     };
+    if let Some(key) = &opened {
+        request.extensions_mut().insert(OpenedBy(KeyHash::of(key)));
+    }
     let is_key = |given: &str| state.access_control.is_key(given) || state.releases.is_key_of_a_worker(given);
     request_key::take_out(&mut request, opened.as_deref(), is_key);
     next.run(request).await
+}
+
+/// Whether a browser asks for a page of the dashboard, or for the root, where the app has nothing.
+fn leads_to_login(state: &GatewayState, request: &Request) -> bool {
+    let path = request.uri().path();
+    let has_root = || {
+        let live = state.releases.live();
+        live.is_some_and(|live| live.routes.find(&Method::GET, "/").is_ok())
+    };
+    dashboard::is_for_browser(request.method(), request.headers())
+        && request_key::key_of(request.headers()).is_none()
+        && (dashboard::is_below(path) || (path == "/" && !has_root()))
 }
 
 /// The accepted key, if a key is required.
@@ -49,6 +69,10 @@ fn admitted<'a>(state: &GatewayState, request: &'a Request) -> Result<Option<&'a
         return hosts::check(request, allowed).map(|()| None);
     }
     let given = request_key::key_of(request.headers());
+    let may_come_by_session = given.is_none() && dashboard::is_below(path);
+    if dashboard::is_open(path) || (may_come_by_session && dashboard::has_session(state, request.headers())) {
+        return Ok(None);
+    }
     // A worker may call other functions with its key, but nothing else.
     let is_call = !path.starts_with("/_flash/") && queue_api::caller(path) != Some(Caller::Client);
     match control.admits(given, |key| is_call && state.releases.is_key_of_a_worker(key)) {

@@ -10,7 +10,7 @@ use super::{
     attempts::{Answer, Attempts, LogDecision},
     error::Refusal,
     hosts::AllowedHosts,
-    keys::{Access, Owner},
+    keys::{Access, KeyHash, Owner},
 };
 use flash_logs::{LogLine, Sink};
 
@@ -96,6 +96,15 @@ impl AccessControl {
             _ if is_key_of_a_worker(given) => Ok(()),
             Owner::Other => Err(Denial::Elsewhere),
             Owner::Nobody => Err(Denial::Unknown),
+        }
+    }
+
+    /// Whether the key with this hash is accepted still.
+    pub(super) fn still_admits(&self, hash: KeyHash) -> bool {
+        match &self.access {
+            Access::Open(_) => true,
+            Access::Key(key) => key.is(hash),
+            Access::Ring(ring) => ring.owner_of(hash) == Owner::Own,
         }
     }
 

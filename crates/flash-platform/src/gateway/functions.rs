@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 
 use super::{
     coding::check_coding,
-    costs, docs,
+    costs, dashboard, docs,
     error::Refusal,
     input::check_input,
     limits::MAX_RUNSYNC_BYTES,
@@ -60,7 +60,12 @@ async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Resp
     let target = match release.routes.find(method, path) {
         Ok(target) => target,
         // A router may have the root; otherwise it is the platform's.
-        Err(NoRoute::UnknownPath { .. }) if path == "/" => return docs::index(&release, method),
+        Err(NoRoute::UnknownPath { .. }) if path == "/" => {
+            return match dashboard::is_for_browser(method, request.headers()) {
+                true => Ok(dashboard::to_overview()),
+                false => docs::index(&release, method),
+            };
+        }
         // So is this one, unless the app has it.
         Err(NoRoute::UnknownPath { .. }) if path == metrics::PATH => {
             return metrics::answer(&release, method);

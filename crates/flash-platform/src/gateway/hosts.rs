@@ -117,13 +117,14 @@ fn is_of_own_page(headers: &HeaderMap, asked: Option<&str>) -> bool {
     })
 }
 
-/// Whether a browser reports that the request is from a page of another site or port. Opening the API pages through a
-/// link is harmless.
+/// Whether a browser reports that the request is from a page of another site or port. Opening the pages of the
+/// platform through a link is harmless.
 fn is_of_other_site<B>(request: &Request<B>) -> bool {
     let said = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     let is_elsewhere = said("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
+    let path = request.uri().path();
     let is_link = matches!(*request.method(), Method::GET | Method::HEAD)
-        && matches!(request.uri().path(), "/" | "/docs")
+        && (matches!(path, "/" | "/docs" | "/_flash") || path.starts_with("/_flash/"))
         && said("sec-fetch-mode") == Some("navigate")
         && said("sec-fetch-dest") == Some("document");
     is_elsewhere && !is_link
@@ -262,5 +263,7 @@ mod tests {
         assert!(may("/docs", &from("document"), &AllowedHosts::default()));
         assert!(!may("/docs", &from("iframe"), &AllowedHosts::default()));
         assert!(!may("/openapi.json", &from("document"), &AllowedHosts::default()));
+        assert!(may("/_flash/", &from("document"), &AllowedHosts::default()));
+        assert!(!may("/_flash/", &from("iframe"), &AllowedHosts::default()));
     }
 }

@@ -33,7 +33,12 @@ impl ApiKey {
     }
 
     pub(super) fn opens(&self, given: &str) -> bool {
-        self.0.is(&KeyHash::of(given)).into()
+        self.is(KeyHash::of(given))
+    }
+
+    /// Whether this is its hash.
+    pub(super) fn is(&self, hash: KeyHash) -> bool {
+        self.0.is(&hash).into()
     }
 }
 
@@ -118,7 +123,11 @@ impl KeyRing {
 
     /// Compares with all keys, so that the time reveals nothing.
     pub(super) fn owner(&self, given: &str) -> Owner {
-        let given = KeyHash::of(given);
+        self.owner_of(KeyHash::of(given))
+    }
+
+    /// As [`KeyRing::owner`], of the key with this hash.
+    pub(super) fn owner_of(&self, given: KeyHash) -> Owner {
         let any = |keys: &[KeyHash]| {
             keys.iter().fold(Choice::from(0), |found, key| found | key.is(&given)).unwrap_u8() == 1
         };

@@ -6,7 +6,8 @@
 //! stopping.
 //!
 //! `server` sends each request to its handler: `queue_api` lists those of `client_api`, `worker_api` and `exchange`;
-//! `functions` has the app's own paths, from where `proxy` forwards them, and `openai` those of OpenAI's API; `docs` and `costs` are the platform's pages.
+//! `functions` has the app's own paths, from where `proxy` forwards them, and `openai` those of OpenAI's API; `docs` and `costs` are the platform's pages,
+//! and `dashboard` is the one for browsers.
 //! `state` is what handlers need of the platform.
 mod access;
 mod access_control;
@@ -15,6 +16,8 @@ mod body;
 mod client_api;
 mod coding;
 mod costs;
+mod dashboard;
+mod dashboard_state;
 mod docs;
 mod error;
 mod exchange;
@@ -28,6 +31,7 @@ mod limits;
 mod metrics;
 mod nesting;
 mod openai;
+mod opened_by;
 mod proxy;
 mod queue_api;
 mod readable;
@@ -41,6 +45,8 @@ mod submission;
 mod worker_api;
 mod worker_key;
 
+pub(crate) use dashboard_state::Dashboard;
+pub use dashboard_state::DashboardOptions;
 pub use hosts::AllowedHosts;
 pub use keys::{Access, ApiKey, KeyHash, KeyRing};
 pub(crate) use server::serve;

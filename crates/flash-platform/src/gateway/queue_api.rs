@@ -9,7 +9,9 @@ use axum::{
 };
 use flash_text::{Truncated, nearest};
 
-use super::{client_api as client, error::Refusal, exchange, state::GatewayState, worker_api as worker};
+use super::{
+    client_api as client, dashboard, error::Refusal, exchange, state::GatewayState, worker_api as worker,
+};
 
 /// One path of the queue API.
 struct Operation {
@@ -131,8 +133,8 @@ pub(super) fn router() -> Router<Arc<GatewayState>> {
 /// The answer to a method that a path does not take.
 pub(super) async fn wrong_method(request: Request) -> Refusal {
     let path = request.uri().path();
-    // All fixed paths outside the queue API are read.
-    let allowed = allowed_methods(path).unwrap_or("GET, HEAD");
+    // All other fixed paths are read.
+    let allowed = allowed_methods(path).or_else(|| dashboard::allowed_methods(path)).unwrap_or("GET, HEAD");
     Refusal::method_not_allowed(request.method(), path, allowed.to_owned())
 }
 

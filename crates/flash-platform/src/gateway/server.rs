@@ -7,7 +7,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{any, get, post},
+    routing::{any, get},
 };
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::CONNECTION};
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    access, costs, docs,
+    access, costs, dashboard, docs,
     error::{Shape, rendered},
     framing, functions, metrics, openai, queue_api, readable,
     request_id::{REQUEST_ID, RequestId},
@@ -87,10 +87,9 @@ fn router(state: Arc<GatewayState>) -> Router {
         .route("/docs/{file}", get(docs::file))
         .route("/openapi.json", get(docs::openapi))
         .route("/_flash/manifest", get(readable::manifest))
-        .route("/_flash/logs", post(readable::logs))
         .route("/_flash/bill", get(costs::bill))
         .route("/_flash/metrics", get(metrics::all))
-        .route("/_flash/requests/{request_id}", get(costs::request))
+        .merge(dashboard::router())
         .merge(queue_api::router())
         .route("/v2/{endpoint}/openai/{*path}", any(openai::of_endpoint))
         .fallback(functions::dispatch)

@@ -6,7 +6,7 @@ use flash_protocol::ErrorKind;
 use http::StatusCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{access_control::AccessControl, error::Refusal, keys::Access};
+use super::{access_control::AccessControl, dashboard_state::Dashboard, error::Refusal, keys::Access};
 use crate::{
     meter::Billing,
     pool::PoolContext,
@@ -20,6 +20,8 @@ pub(crate) struct GatewayState {
     pub releases: Arc<Releases>,
     pub(super) access_control: AccessControl,
     pub(super) billing: Billing,
+    /// What its pages show beside the releases.
+    pub(super) dashboard: Dashboard,
     /// The log that clients may read, if they may.
     pub(super) readable_log: Option<LogStore>,
     /// The memory that jobs may use.
@@ -31,10 +33,17 @@ pub(crate) struct GatewayState {
 }
 
 impl GatewayState {
-    /// The state beside pools with this context, without a release.
-    pub(crate) fn new(context: &PoolContext, access: Access, readable_log: Option<LogStore>) -> Self {
+    /// The state beside pools with this context.
+    pub(crate) fn new(
+        context: &PoolContext,
+        releases: Arc<Releases>,
+        access: Access,
+        readable_log: Option<LogStore>,
+        dashboard: Dashboard,
+    ) -> Self {
         Self {
-            releases: Arc::default(),
+            releases,
+            dashboard,
             access_control: AccessControl::new(access, context.log.clone()),
             readable_log,
             billing: context.billing.clone(),

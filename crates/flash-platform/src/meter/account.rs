@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_protocol::catalogue::NanoDollars;
+use flash_protocol::{catalogue::NanoDollars, wire::job::JobStatus};
 use parking_lot::Mutex;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     requests::RequestCosts,
 };
 use crate::{
+    hops::{Hop, now_ms},
     tally::{Ending, Tally},
     worker_id::WorkerId,
 };
@@ -114,7 +115,13 @@ impl Account {
 
     fn begin_with(&self, weight: Weight) -> CostShare {
         let reading = self.inner.with(|ledger, now| ledger.began(weight, now));
-        CostShare { inner: self.inner.clone(), reading: Some(reading), charged_to: None }
+        CostShare {
+            inner: self.inner.clone(),
+            reading: Some(reading),
+            charged_to: None,
+            charged: NanoDollars(0),
+            problem: None,
+        }
     }
 
     /// Its process has ended.
@@ -134,6 +141,10 @@ pub(crate) struct CostShare {
     /// `None` once it has ended.
     reading: Option<Reading>,
     charged_to: Option<OwnedChargedTo>,
+    /// What it was charged before.
+    charged: NanoDollars,
+    /// What went wrong last.
+    problem: Option<String>,
 }
 
 struct OwnedChargedTo {
@@ -167,6 +178,7 @@ impl CostShare {
     pub(crate) fn charge(&mut self, charged_to: &ChargedTo<'_>) -> NanoDollars {
         let Some(reading) = &mut self.reading else { return NanoDollars(0) };
         let amount = self.inner.with(|ledger, now| ledger.charge(reading, now));
+        self.charged.0 = self.charged.0.saturating_add(amount.0);
         self.charge_to(charged_to.request_id.as_ref().into());
         self.set_function(charged_to.function);
         self.book(amount, None);
@@ -194,14 +206,33 @@ impl CostShare {
         }
     }
 
-    /// A request ended for which it was held: how, and after which time.
-    pub(crate) fn record_end(&self, ending: Ending, ran: Duration) {
-        let function = self.charged_to.as_ref().and_then(|charged_to| charged_to.function.as_deref());
+    /// A request ended for which it was held: how, after which wait, and how long it ran.
+    pub(crate) fn record_end(&mut self, ending: Ending, waited: Duration, ran: Duration) {
+        let charged_to = self.charged_to.as_ref();
+        let function = charged_to.and_then(|charged_to| charged_to.function.as_deref());
         self.inner.tally.ended(function, ending, ran);
+        let Some(charged_to) = charged_to else { return };
+        self.inner.tally.hops.add(Hop {
+            request_id: charged_to.request_id.to_string(),
+            job: None,
+            function: function.map(str::to_owned),
+            worker: Some(self.inner.worker.clone()),
+            status: match ending {
+                Ending::Completed => JobStatus::Completed,
+                Ending::Failed => JobStatus::Failed,
+                Ending::Cancelled => JobStatus::Cancelled,
+            },
+            ended_ms: now_ms(),
+            waited,
+            ran,
+            cost: NanoDollars(self.charged.0.saturating_add(self.so_far().amount.0)),
+            error: self.problem.take().filter(|_| ending == Ending::Failed),
+        });
     }
 
     /// Something went wrong with the request for which it is held.
-    pub(crate) fn record_problem(&self, message: &str) {
+    pub(crate) fn record_problem(&mut self, message: &str) {
+        self.problem = Some(message.to_owned());
         let request_id = self.charged_to.as_ref().map(|charged_to| &*charged_to.request_id);
         self.inner.tally.record_problem(message, request_id, Some(&self.inner.worker));
     }

@@ -2,11 +2,13 @@
 //!
 //! It holds the worker processes of its type with their keys and phases. Jobs are in the queue, requests in the
 //! balancer. `worker_pool` is the pool, `control_loop` its loop, and `worker_life` the life of one worker. `crash`
-//! decides when the next one may start, `liveness` detects silent workers, and `resume` brings back ended ones.
+//! decides when the next one may start, `liveness` detects silent workers, `lives` shows the `life` of each, and `resume` brings back ended ones.
 mod control_loop;
 mod crash;
 mod ended_workers;
+mod life;
 mod liveness;
+mod lives;
 mod reported;
 mod resume;
 mod supervision;
@@ -19,6 +21,7 @@ mod workers;
 pub(crate) use control_loop::run;
 #[cfg(test)]
 pub(crate) use crash::{Crashes, Death};
+pub(crate) use life::{Doing, WorkerLife};
 pub(crate) use liveness::Pulse;
 pub(crate) use resume::{Resumed, resume};
 pub use supervision::Supervision;

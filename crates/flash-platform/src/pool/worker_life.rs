@@ -242,7 +242,7 @@ fn record_exit(pool: &Pool, id: &WorkerId, ended: Result<Exit, String>) {
     }
     let mut workers = pool.lock();
     let Some(worker) = workers.all.remove(id) else { return };
-    workers.ended.add(id, &worker.key, &reason, wanted);
+    workers.ended.add(id, &worker, &reason, wanted);
     if wanted {
         drop(workers);
         pool.phases.notify_waiters();

@@ -22,6 +22,8 @@ pub(crate) struct Ended {
     pub worker: Option<WorkerId>,
     pub status: JobStatus,
     pub ran: Duration,
+    /// From submission, or from the end of the attempt before, until the last attempt began.
+    pub waited: Duration,
     /// The batch that its last attempt ran in.
     pub batch: Option<BatchRun>,
     /// What models did in its last attempt.
@@ -54,6 +56,7 @@ impl Ended {
             worker: entry.worker().cloned(),
             status: entry.status(),
             ran: entry.run.as_ref().and_then(|run| run.ran).unwrap_or_default(),
+            waited: entry.run.as_ref().map(|run| run.delay).unwrap_or_default(),
             batch: entry.run.as_ref().and_then(|run| run.batch.as_deref().copied()),
             generated: entry
                 .run

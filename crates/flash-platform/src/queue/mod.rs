@@ -6,7 +6,7 @@
 //! jobs that it has not released yet.
 //!
 //! [`endpoint_queue`] is the queue. What one can do with it beyond its core is in a file for each: [`intake`],
-//! [`finishing`], [`listing`], [`stream`], [`polling`], [`lost`], [`feeding`], [`abandon`], [`hand_over`] and [`purge`].
+//! [`finishing`], [`listing`], [`shown`], [`stream`], [`polling`], [`lost`], [`feeding`], [`abandon`], [`hand_over`] and [`purge`].
 mod abandon;
 mod answers;
 mod backlog;
@@ -40,6 +40,7 @@ mod polling;
 mod purge;
 mod retrying;
 mod settings;
+mod shown;
 mod state;
 mod store;
 mod stored_job;
@@ -65,6 +66,7 @@ pub(crate) use listing::Filter;
 pub(crate) use load::{Load, Stuck};
 pub(crate) use outbox::{JobEnded, MAX_UNDELIVERED, WebhookOutbox};
 pub(crate) use settings::QueueContext;
+pub(crate) use shown::{Shown, ShownJob};
 pub(crate) use state::Outcome;
 pub use store::{Durability, OpenError};
 pub(crate) use store::{Failing, SetAside, Store, StoredSchedule};

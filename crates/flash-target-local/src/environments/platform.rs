@@ -2,8 +2,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use flash_platform::{
-    Access, AllowedNetworks, Confinement, Durability, Expected, LimitScope, Machine, Options, Platform,
-    Retire, Supervision,
+    Access, AllowedNetworks, Confinement, DashboardOptions, Durability, Expected, LimitScope, Machine,
+    Options, Platform, Retire, Supervision,
 };
 use flash_process::port_holder::holder_of;
 use flash_target::{Problem, RuntimeSettings, TargetError};
@@ -103,6 +103,11 @@ fn options(
         log: running.logs.sink(),
         // Its readers ask the service.
         readable_log: None,
+        dashboard: DashboardOptions {
+            place: running.stored.id.name.clone(),
+            log: Some(running.logs.store()),
+            cost_command: Some(format!("flash cost {}", running.stored.id.name)),
+        },
         drain_time: Duration::from_secs(runtime.drain_seconds),
         store: running.directory.jobs(),
         durability: Durability::Machine,

@@ -14,3 +14,4 @@ mod send;
 mod words;
 
 pub(super) use command::CallArguments;
+pub(super) use place::key_for;

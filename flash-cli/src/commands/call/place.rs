@@ -152,8 +152,11 @@ impl Place {
     }
 }
 
-/// The key for the environment.
-fn key_for(id: &EnvironmentId, target: &dyn Target) -> Result<String, Failure> {
+/// The user's key for an environment.
+///
+/// # Errors
+/// When there is none.
+pub(in crate::commands) fn key_for(id: &EnvironmentId, target: &dyn Target) -> Result<String, Failure> {
     if let Some(key) = variables::get(variables::API_KEY) {
         return Ok(key);
     }

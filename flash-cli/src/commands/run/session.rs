@@ -8,8 +8,8 @@ use std::{
 
 use flash_logs::{LogLimits, LogStore};
 use flash_platform::{
-    Access, AllowedHosts, AllowedNetworks, Artifact, LimitScope, NewRelease, Options, Platform, Retire,
-    Supervision,
+    Access, AllowedHosts, AllowedNetworks, Artifact, DashboardOptions, LimitScope, NewRelease, Options,
+    Platform, Retire, Supervision,
 };
 use flash_protocol::manifest::{FunctionEntry, Manifest};
 use tokio::net::TcpListener;
@@ -230,6 +230,11 @@ impl Session {
                 output.log(&line);
                 kept(line);
             }),
+            dashboard: DashboardOptions {
+                place: "flash run".to_owned(),
+                log: Some(log.clone()),
+                cost_command: None,
+            },
             readable_log: Some(log),
             drain_time: self.drain_time,
             limits: match (self.limits, &self.origin) {
@@ -393,12 +398,17 @@ impl Session {
         self.watch_also(watcher, began).await;
         let version = match version {
             Ok(Some(version)) => version,
-            Ok(None) => return,
-            Err(failure) => return self.output.reloaded(Err(&failure)),
+            // What serves is what there is, also where the last change broke it and this one took that back.
+            Ok(None) => return platform.set_build_problem(None),
+            Err(failure) => {
+                platform.set_build_problem(Some(&failure.to_string()));
+                return self.output.reloaded(Err(&failure));
+            }
         };
         let (manifest, commands) = (version.manifest.clone(), version.settings.commands.clone());
         match self.deploy(platform, version).await {
             Ok(()) => {
+                platform.set_build_problem(None);
                 self.output.reloaded(Ok(started.elapsed()));
                 let table = endpoints(&manifest, &commands, &announced.url, &announced.curl);
                 self.print_changes(&announced.manifest, &manifest, &table);
@@ -409,6 +419,7 @@ impl Session {
                     Origin::Crate(_) => versions.forget_latest(),
                     Origin::Images(images) => images.forget_latest(),
                 }
+                platform.set_build_problem(Some(&failure.to_string()));
                 self.output.reloaded(Err(&failure));
             }
         }

@@ -167,6 +167,7 @@ impl Route<'_> {
         if declared.is_some_and(|length: usize| length > max_bytes) {
             return Err(Refusal::too_large(max_bytes));
         }
+        let arrived = Instant::now();
         let (choice, limit) = affinity::choice(self.pool, request.headers()).await?;
         let wanted = Wanted::of(&mut request);
         let is_head = request.method() == http::Method::HEAD;
@@ -181,6 +182,7 @@ impl Route<'_> {
             let slot = self.balancer.acquire(&choice, limit, self.request_id).await;
             let mut slot =
                 slot.map_err(|none| affinity::no_worker(&none, &choice, &self.pool.worker_type.name))?;
+            slot.waited(arrived.elapsed());
             slot.cost_share.set_function(self.callee.map(|callee| callee.name));
             if let Some(line) = line {
                 line.worker = Some(slot.worker.clone());

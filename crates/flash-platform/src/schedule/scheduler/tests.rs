@@ -40,6 +40,7 @@ impl Bench {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             log: Arc::new(move |line| heard.lock().push(line.text)),
             readable_log: None,
+            dashboard: crate::DashboardOptions { place: "test".to_owned(), log: None, cost_command: None },
             drain_time: std::time::Duration::ZERO,
             store: store.to_owned(),
             durability: Durability::Process,

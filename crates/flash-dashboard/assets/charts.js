@@ -1,0 +1,84 @@
+// Draws the curves with uPlot, from the data in the page.
+"use strict";
+
+window.flashCharts = (() => {
+  const drawn = new Map();
+  const dashes = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 4], [4, 4]];
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+
+  function colour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  function shown(value) {
+    if (value == null) return "–";
+    return value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
+  }
+
+  function read(element) {
+    const data = JSON.parse(element.dataset.chart);
+    return { names: data.names, columns: [data.times, ...data.values] };
+  }
+
+  function options(element, names) {
+    const axis = { stroke: colour("--dim"), font: "11px system-ui, sans-serif", grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
+    const series = names.map((name, at) => ({
+      label: name,
+      stroke: colour(`--curve-${(at % 6) + 1}`),
+      dash: dashes[at % dashes.length],
+      width: 1.5,
+      points: { show: false },
+      value: (_, value) => shown(value),
+    }));
+    return {
+      width: Math.max(200, element.clientWidth),
+      height: 150,
+      series: [{ label: "Time", value: (_, time) => (time == null ? "–" : new Date(time * 1000).toLocaleTimeString([], { hourCycle: "h23" })) }, ...series],
+      axes: [
+        { ...axis, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
+        { ...axis, size: 44, values: (_, values) => values.map(shown) },
+      ],
+      scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 0.1) * 1.08] } },
+      cursor: { drag: { x: false, y: false } },
+      legend: { live: true },
+    };
+  }
+
+  function drawOne(element) {
+    const { names, columns } = read(element);
+    drawn.get(element)?.plot.destroy();
+    element.replaceChildren();
+    drawn.set(element, { plot: new uPlot(options(element, names), columns, element), names: names.join("\n") });
+  }
+
+  function all() {
+    return [...document.querySelectorAll("[data-chart]")];
+  }
+
+  function update(fresh) {
+    const news = [...fresh.querySelectorAll("[data-chart]")];
+    all().forEach((element, at) => {
+      const other = news[at];
+      if (!other || other.dataset.chart === element.dataset.chart) return;
+      element.dataset.chart = other.dataset.chart;
+      element.setAttribute("aria-label", other.getAttribute("aria-label"));
+      const { names, columns } = read(element);
+      const own = drawn.get(element);
+      if (own && own.names === names.join("\n")) own.plot.setData(columns);
+      else drawOne(element);
+    });
+  }
+
+  function draw() {
+    all().forEach(drawOne);
+    dark.addEventListener("change", () => all().forEach(drawOne));
+    let width = innerWidth;
+    addEventListener("resize", () => {
+      if (innerWidth === width) return;
+      width = innerWidth;
+      for (const [element, { plot }] of drawn) plot.setSize({ width: Math.max(200, element.clientWidth), height: 150 });
+    });
+  }
+
+  return { draw, update };
+})();

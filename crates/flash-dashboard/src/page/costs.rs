@@ -1,0 +1,106 @@
+//! What was spent.
+use maud::{Markup, html};
+
+use super::{
+    frame::{Scripts, page},
+    parts::{amount, empty, time},
+};
+use crate::{
+    text::{count, duration},
+    view::{Costs, Frame, Page},
+};
+
+/// The costs since the platform started.
+pub fn costs(frame: &Frame, view: &Costs) -> String {
+    let total = view.types.iter().map(|own| own.bill).sum();
+    let content = html! {
+        h1 { "Costs" }
+        div #all data-live {
+            dl.figures {
+                div { dt { "So far" } dd { (amount(total)) } }
+                div { dt { "Per hour, now" } dd { (amount(view.per_hour)) } }
+                div { dt { "A day like now" } dd { (amount(view.per_hour.saturating_mul(24))) } }
+            }
+            p.dim {
+                "Since " (time(view.since_ms)) ", when this platform started. Each worker is charged by the second at the "
+                "price of its type, as a cloud would."
+                @if let Some(command) = &view.command { " Earlier days: " code { (command) } }
+            }
+            (types(view))
+            (functions(view))
+        }
+    };
+    page(frame, Page::Costs, "Costs", Scripts::Live, &content)
+}
+
+fn types(view: &Costs) -> Markup {
+    if view.types.is_empty() {
+        return empty("Nothing was spent yet.", &html! { p { "Costs begin with the first worker." } });
+    }
+    html! {
+        h2 { "By worker type" }
+        div.scroll tabindex="0" role="region" aria-label="Costs by worker type" {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Worker type" }
+                        th.number scope="col" { "Price per hour" }
+                        th.number scope="col" { "Workers" }
+                        th.number scope="col" { "Starting" }
+                        th.number scope="col" { "Working" }
+                        th.number scope="col" { "Idle" }
+                        th.number scope="col" { "In all" }
+                    }
+                }
+                tbody {
+                    @for own in &view.types {
+                        tr {
+                            th scope="row" { (own.name) }
+                            td.number { @if let Some(price) = own.per_hour { (amount(price)) } @else { span.dim { "not known" } } }
+                            td.number { (count(own.workers)) }
+                            td.number { (amount(own.start)) }
+                            td.number { (amount(own.run)) }
+                            td.number { (amount(own.idle)) }
+                            td.number { strong { (amount(own.bill)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn functions(view: &Costs) -> Markup {
+    html! {
+        @if !view.functions.is_empty() {
+            h2 { "By function" }
+            p.dim { "The share of each function in the time that workers work. Start and idle time belong to none." }
+            div.scroll tabindex="0" role="region" aria-label="Costs by function" {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "Function" }
+                            th scope="col" { "Worker type" }
+                            th.number scope="col" { "Calls" }
+                            th.number scope="col" { "Ran" }
+                            th.number scope="col" { "A call" }
+                            th.number scope="col" { "In all" }
+                        }
+                    }
+                    tbody {
+                        @for own in &view.functions {
+                            tr {
+                                th scope="row" { (own.function) }
+                                td { (own.worker_type) }
+                                td.number { (count(own.calls)) }
+                                td.number { (duration(own.ran)) }
+                                td.number { (amount(own.cost / own.calls.max(1))) }
+                                td.number { strong { (amount(own.cost)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the dashboard shows beside the releases, and who is logged in.
+use std::sync::Arc;
+
+use flash_dashboard::Sessions;
+use flash_logs::LogStore;
+
+use super::keys::KeyHash;
+use crate::{build_state::BuildState, history::History, hops::now_ms, schedule::Schedules};
+
+/// What the dashboard shows of the place where the app runs.
+#[derive(Clone)]
+pub struct DashboardOptions {
+    /// What the place is called, such as `flash run` or `production`.
+    pub place: String,
+    /// The log that it shows; without, it has no page for one.
+    pub log: Option<LogStore>,
+    /// The command that shows the costs of earlier days, where they are kept.
+    pub cost_command: Option<String>,
+}
+
+/// See the module.
+pub(crate) struct Dashboard {
+    pub(super) options: DashboardOptions,
+    pub(super) schedules: Arc<Schedules>,
+    pub(super) history: Arc<History>,
+    pub(super) build_state: Arc<BuildState>,
+    /// Each with the hash of the key that opened it: a session ends when its key is revoked.
+    pub(super) sessions: Sessions<KeyHash>,
+    /// When the platform started, in milliseconds since 1970.
+    pub(super) started_ms: u64,
+}
+
+impl Dashboard {
+    /// Without sessions.
+    pub(crate) fn new(
+        options: DashboardOptions,
+        schedules: Arc<Schedules>,
+        history: Arc<History>,
+        build_state: Arc<BuildState>,
+    ) -> Self {
+        let sessions = Sessions::default();
+        Self { options, schedules, history, build_state, sessions, started_ms: now_ms() }
+    }
+}

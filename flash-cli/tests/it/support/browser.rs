@@ -1,0 +1,97 @@
+//! A real browser: chromium, driven by its WebDriver.
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
+};
+
+use fantoccini::{Client as Browser, ClientBuilder};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::Client;
+
+/// Chrome's WebDriver on a free port.
+pub struct Driver {
+    child: Child,
+    url: String,
+    _profile: TempDir,
+}
+
+impl Driver {
+    /// Starts it.
+    pub fn start() -> Self {
+        let mut child = Command::new("chromedriver")
+            .arg("--port=0")
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is installed: `cargo xtask test` sees to it");
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = stdout.lines().map_while(Result::ok);
+        let started = lines.by_ref().find(|line| line.contains("started successfully on port")).unwrap();
+        let port = started.rsplit(' ').next().unwrap().trim_end_matches('.').to_owned();
+        // Reads on, so that the driver never waits for room in the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url: format!("http://127.0.0.1:{port}"), _profile: TempDir::new().unwrap() }
+    }
+
+    /// A window of the usual width.
+    pub async fn browser(&self) -> Browser {
+        self.browser_with(&[]).await
+    }
+
+    /// A window with these arguments for the browser.
+    pub async fn browser_with(&self, more: &[&str]) -> Browser {
+        let profile = format!("--user-data-dir={}", self._profile.path().display());
+        let mut arguments = vec![
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1200,1600",
+            &profile,
+        ];
+        arguments.extend(more);
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let capabilities = capabilities.as_object().unwrap().clone();
+        ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&self.url)
+            .await
+            .unwrap()
+    }
+
+    /// What the browser has written to its console since the last time, of warnings and errors.
+    pub async fn console(&self, client: &Client, browser: &Browser) -> Vec<String> {
+        let session = browser.session_id().await.unwrap().unwrap();
+        let url = format!("{}/session/{session}/se/log", self.url);
+        let log = client.post(url, json!({ "type": "browser" })).await.json();
+        let entries = log["value"].as_array().unwrap_or_else(|| panic!("{log}"));
+        let is_bad =
+            |entry: &&Value| ["SEVERE", "WARNING"].contains(&entry["level"].as_str().unwrap_or_default());
+        entries.iter().filter(is_bad).map(ToString::to_string).collect()
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Its browser is in its group, and would outlive it.
+        let group = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let _ = killpg(group, Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
