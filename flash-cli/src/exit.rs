@@ -32,22 +32,24 @@ pub(crate) struct Failure {
     pub code: FailureCode,
     message: String,
     hint: Option<String>,
+    /// What was printed on the way, for those who do not see that.
+    details: Option<String>,
 }
 
 impl Failure {
     /// Nothing was tried.
     pub(crate) fn unusable(message: impl Into<String>) -> Self {
-        Self { code: FailureCode::Unusable, message: message.into(), hint: None }
+        Self { code: FailureCode::Unusable, message: message.into(), hint: None, details: None }
     }
 
     /// It was tried and failed.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { code: FailureCode::Failed, message: message.into(), hint: None }
+        Self { code: FailureCode::Failed, message: message.into(), hint: None, details: None }
     }
 
     /// An error with its causes, and the exit code.
     pub(crate) fn of(code: FailureCode, error: &dyn Error) -> Self {
-        Self { code, message: error_chain(error), hint: None }
+        Self { code, message: error_chain(error), hint: None, details: None }
     }
 
     /// Appends to its message.
@@ -59,6 +61,20 @@ impl Failure {
     /// What went wrong, without what to do next.
     pub(crate) fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Sets what was printed on the way, which is not printed again.
+    pub(crate) fn with_details(mut self, details: String) -> Self {
+        self.details = Some(details).filter(|details| !details.trim().is_empty());
+        self
+    }
+
+    /// The whole of it for a reader elsewhere: what was printed on the way, then the message and what to do next.
+    pub(crate) fn whole(&self) -> String {
+        match &self.details {
+            Some(details) => format!("{}\n\n{self}", details.trim_end()),
+            None => self.to_string(),
+        }
     }
 
     /// What to do next.
@@ -81,7 +97,7 @@ impl From<TargetError> for Failure {
             }
         };
         let lines: String = error.last_lines.iter().map(|line| format!("\n  | {line}")).collect();
-        Self { code, message: error.text() + &lines, hint: error.hint }
+        Self { code, message: error.text() + &lines, hint: error.hint, details: None }
     }
 }
 

@@ -143,7 +143,8 @@ mod tests {
     fn a_worker_costs_while_it_exists_and_growth_is_per_second() {
         let counts = Counts { busy: 1, idle: 1, starting: 1, unhealthy: 5, ..Counts::default() };
         assert_eq!((per_hour(counts, Some(1000)), per_hour(counts, None)), (3 * 3_600_000, 0));
-        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(2));
+        let now = Instant::now();
+        let later = now + Duration::from_secs(2);
         assert!((growth((3, now), (7, later)) - 2.0).abs() < 1e-9);
         assert_eq!((growth((7, now), (3, later)), growth((3, now), (7, now))), (0.0, 0.0));
     }

@@ -165,7 +165,7 @@ fn rules_of(manifest: &Manifest, worker: &WorkerType) -> JobRules {
 }
 
 /// How a function is displayed: as code calls it, or `METHOD /path` for a route.
-fn shown(function: &FunctionEntry) -> String {
+pub(crate) fn shown(function: &FunctionEntry) -> String {
     match &function.route {
         Some(route) => format!("{} {}", route.method, route.path),
         None => function.call_name(),

@@ -294,7 +294,7 @@ impl<'a> Build<'a> {
         };
         project::print_first_build(self.package, Some(&variant.target.triple), compiler.profile, self.output);
         let BuiltApp { program: built, packages, files } =
-            project::build(self.package, &compiler.build(variant, cuda)).await?;
+            project::build(self.package, &compiler.build(variant, cuda), self.output).await?;
         let directory = self.directory.binaries().join(number.to_string());
         let program = directory.join(&self.package.binary);
         let copy = async {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use anstream::adapter::strip_str;
 use flash_logs::LogLine;
 use flash_target::LogRecord;
 use flash_target_local::{Report, SharedReport};
@@ -251,6 +252,16 @@ impl Output {
         match time {
             Some(time) if !self.is_json() => self.print(&format!("{time} {line}")),
             _ => self.print(&line),
+        }
+    }
+
+    /// A message of the compiler, as it comes, with its colors where stderr has any.
+    pub(crate) fn compiler(&self, rendered: &str) {
+        let text = rendered.trim_end_matches('\n');
+        match self.colours.stderr {
+            // Over the line in which cargo shows its progress; cargo draws that again.
+            true => self.say(&format!("\r\u{1b}[K{text}\n")),
+            false => self.say(&format!("{}\n", strip_str(text))),
         }
     }
 

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use cargo_metadata::{Message, PackageId};
+use cargo_metadata::{
+    CompilerMessage, Message, PackageId,
+    diagnostic::{Diagnostic, DiagnosticLevel},
+};
 use flash_image::registry::REGISTRY_VARIABLES;
 use flash_process::parent_death::{self, OnParentDeath};
 use flash_protocol::{
@@ -54,9 +57,13 @@ pub(crate) struct BuiltApp {
 pub(crate) enum BuildError {
     #[error("cannot start `cargo`")]
     NoCargo(#[source] io::Error),
-    /// Cargo has printed the reason on stderr.
-    #[error("the build of `{0}` failed")]
-    Failed(String),
+    /// The reason was printed on stderr.
+    #[error("the build of `{package}` failed")]
+    Failed {
+        package: String,
+        /// The compiler's errors, without colors; empty where cargo itself found the reason.
+        errors: String,
+    },
     #[error("cargo built no binary `{0}`")]
     NoBinary(String),
 }
@@ -69,11 +76,11 @@ pub(crate) fn print_first_build(package: &Package, target: Option<&str>, profile
     }
 }
 
-/// Builds the package. Cargo's own messages go to stderr as it prints them.
+/// Builds the package. Cargo's own messages go to stderr as it prints them, and those of the compiler as they come.
 ///
 /// # Errors
 /// When cargo fails. Dropping the future stops cargo.
-pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, BuildError> {
+pub(crate) async fn build(package: &Package, how: &Build, output: &Output) -> Result<BuiltApp, BuildError> {
     let mut command = Command::new("cargo");
     without_credentials(&mut command);
     let inherited = std::env::vars_os().map(|(name, _)| name);
@@ -83,7 +90,8 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, Bu
     command
         // Cargo selects its toolchain and configuration by its working directory.
         .current_dir(&package.directory)
-        .args(["build", "--message-format", "json-render-diagnostics", "--bin", &package.binary])
+        // Not rendered by cargo: they are also shown elsewhere.
+        .args(["build", "--message-format", "json-diagnostic-rendered-ansi", "--bin", &package.binary])
         .arg("--manifest-path")
         .arg(package.directory.join("Cargo.toml"))
         .args(&how.arguments)
@@ -95,11 +103,25 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, Bu
         command.args(["--features", &how.features.join(",")]);
     }
     let mut cargo = parent_death::spawn(command, OnParentDeath::Kill).await.map_err(BuildError::NoCargo)?;
-    let (mut executable, mut packages) = (None, HashSet::new());
+    let (mut executable, mut packages, mut errors) = (None, HashSet::new(), String::new());
     if let Some(stdout) = cargo.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await.map_err(BuildError::NoCargo)? {
-            let Ok(Message::CompilerArtifact(artifact)) = serde_json::from_str(&line) else { continue };
+            let artifact = match serde_json::from_str(&line) {
+                Ok(Message::CompilerArtifact(artifact)) => artifact,
+                Ok(Message::CompilerMessage(CompilerMessage { message, .. })) => {
+                    if is_count(&message) {
+                        continue;
+                    }
+                    let rendered = message.rendered.unwrap_or(message.message);
+                    output.compiler(&rendered);
+                    if matches!(message.level, DiagnosticLevel::Error | DiagnosticLevel::Ice) {
+                        errors.extend(anstream::adapter::strip_str(&rendered));
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
             packages.insert(artifact.package_id);
             if artifact.target.name == package.binary
                 && let Some(path) = artifact.executable
@@ -110,11 +132,17 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, Bu
     }
     let status = cargo.wait().await.map_err(BuildError::NoCargo)?;
     if !status.success() {
-        return Err(BuildError::Failed(package.name.clone()));
+        return Err(BuildError::Failed { package: package.name.clone(), errors });
     }
     let program = executable.ok_or_else(|| BuildError::NoBinary(package.binary.clone()))?;
     let files = files_read_for(&program, &package.workspace);
     Ok(BuiltApp { program, packages, files })
+}
+
+/// Whether the compiler only says how many messages there were, which cargo leaves out too.
+fn is_count(message: &Diagnostic) -> bool {
+    let text = message.message.as_str();
+    message.spans.is_empty() && (text.starts_with("aborting due to") || text.ends_with(" emitted"))
 }
 
 /// Build scripts and apps must not get credentials for registries.

@@ -32,7 +32,7 @@ impl From<BuildError> for Failure {
         let failure = Self::of(FailureCode::Failed, &error);
         match error {
             BuildError::NoCargo(_) => failure.hint("install Rust: https://rustup.rs"),
-            BuildError::Failed(_) => failure,
+            BuildError::Failed { errors, .. } => failure.with_details(errors),
             BuildError::NoBinary(_) => {
                 failure.hint("check its `required-features`: --features turns features on")
             }

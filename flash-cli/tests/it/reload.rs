@@ -77,6 +77,11 @@ async fn a_reload_drops_no_request_and_a_compile_error_keeps_the_old_version() {
     assert!(failed["error"].as_str().unwrap().contains("the build of `reloaded-app` failed"), "{failed}");
     assert!(app.stderr().contains("mismatched types"), "cargo's own message is shown");
 
+    let (client, dashboard) = (Client::new(), format!("{}/_flash/", app.url));
+    let page = client.get(&dashboard).await.text;
+    assert!(page.contains("The latest changes do not build") && page.contains("mismatched types"), "{page}");
+    assert!(page.contains("src/main.rs:"), "the place is told too: {page}");
+
     let told = ["+ function", "~ function", "- function", "Try"].map(|part| app.stderr().contains(part));
     assert_eq!(told, [false; 4], "no function has changed yet: {}", app.stderr());
 
@@ -94,7 +99,8 @@ async fn a_reload_drops_no_request_and_a_compile_error_keeps_the_old_version() {
         let is_told = told.contains("+ function     added_later") && told.contains("/added_later/run_sync");
         if is_told { Ok(()) } else { Err(told) }
     });
-    let client = Client::new();
+    let page = client.get(&dashboard).await.text;
+    assert!(!page.contains("The latest changes do not build"), "{page}");
     let after = client.post(format!("{}/greet", app.url), json!({ "name": "x" })).await;
     assert_eq!(after.json()["greeting"], "four: hello x");
     stop.store(true, Ordering::Relaxed);

@@ -10,6 +10,8 @@ mod parts;
 mod request;
 mod requests;
 mod schedules;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 pub use costs::costs;

@@ -123,7 +123,7 @@ async fn manifest_of(package: &Package, config: &Config, output: &Output) -> Res
         (None, _) => {
             let how = Build { features: config.features.clone(), ..Build::default() };
             print_first_build(package, None, "dev", output);
-            let app = build(package, &how).await?;
+            let app = build(package, &how, output).await?;
             let manifest = describe(&app.program, &package.directory, &[], config).await?;
             LastManifest::keep(&package.directory, sources, &manifest);
             manifest

@@ -28,7 +28,7 @@ pub(super) async fn app(
     let sources = SourceState::of(&package).await;
     project::print_first_build(&package, None, "dev", output);
     let how = Build { features: config.features.clone(), ..Build::default() };
-    let built = project::build(&package, &how).await?;
+    let built = project::build(&package, &how, output).await?;
     let manifest = project::describe(&built.program, &package.directory, &[], &config).await?;
     LastManifest::keep(&package.directory, sources, &manifest);
     Ok((manifest, place))

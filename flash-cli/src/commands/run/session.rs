@@ -284,7 +284,7 @@ impl Session {
         let sources = SourceState::of(&self.package).await;
         let profile = if build.arguments.is_empty() { "dev" } else { "release" };
         project::print_first_build(&self.package, None, profile, &self.output);
-        let built = project::build(&self.package, build).await?;
+        let built = project::build(&self.package, build, &self.output).await?;
         self.read = built.files.iter().flat_map(|path| with_target(path)).collect();
         let built = built.program;
         let (config, settings) = self.settings()?;
@@ -401,7 +401,7 @@ impl Session {
             // What serves is what there is, also where the last change broke it and this one took that back.
             Ok(None) => return platform.set_build_problem(None),
             Err(failure) => {
-                platform.set_build_problem(Some(&failure.to_string()));
+                platform.set_build_problem(Some(&failure.whole()));
                 return self.output.reloaded(Err(&failure));
             }
         };
@@ -419,7 +419,7 @@ impl Session {
                     Origin::Crate(_) => versions.forget_latest(),
                     Origin::Images(images) => images.forget_latest(),
                 }
-                platform.set_build_problem(Some(&failure.to_string()));
+                platform.set_build_problem(Some(&failure.whole()));
                 self.output.reloaded(Err(&failure));
             }
         }

@@ -75,6 +75,20 @@ impl Driver {
             .unwrap()
     }
 
+    /// Makes the window as narrow as that of a phone, which windows of desktops are not.
+    pub async fn narrow(&self, client: &Client, browser: &Browser, width: u32) {
+        let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        self.command(client, browser, "Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// Sends a command of the browser's own protocol.
+    async fn command(&self, client: &Client, browser: &Browser, name: &str, parameters: Value) {
+        let session = browser.session_id().await.unwrap().unwrap();
+        let url = format!("{}/session/{session}/goog/cdp/execute", self.url);
+        let answer = client.post(url, json!({ "cmd": name, "params": parameters })).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
     /// What the browser has written to its console since the last time, of warnings and errors.
     pub async fn console(&self, client: &Client, browser: &Browser) -> Vec<String> {
         let session = browser.session_id().await.unwrap().unwrap();

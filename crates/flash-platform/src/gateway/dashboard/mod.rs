@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::State,
     middleware::from_fn,
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -114,10 +113,7 @@ fn refused(state: &GatewayState, headers: &HeaderMap, title: &str, refusal: &Ref
     html(refusal.status(), flash_dashboard::message(&frame, title, refusal.message()))
 }
 
-async fn asset(
-    State(_): State<Arc<GatewayState>>,
-    Segments(name): Segments<String>,
-) -> Result<Response, Refusal> {
+async fn asset(Segments(name): Segments<String>) -> Result<Response, Refusal> {
     let asset = flash_dashboard::asset(&name);
     let asset = asset.ok_or_else(|| Refusal::not_found("the dashboard has no such file"))?;
     let headers = [

@@ -1,12 +1,11 @@
 //! One request.
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use axum::{extract::State, response::Response};
 use flash_dashboard::view::{self, Hop, RequestHop, Value};
 use flash_logs::{LogQuery, Selected, Tail};
 use flash_text::Truncated;
 use http::{HeaderMap, Method, StatusCode};
-use std::num::NonZeroUsize;
 
 use super::{
     super::{costs, error::Refusal, extract::Segments, state::GatewayState},

@@ -13,6 +13,7 @@ use crate::{
     hops::{self, now_ms},
     pool::Pool,
     queue::{Shown, ShownJob},
+    release::shown,
 };
 
 /// Jobs of one queue that are looked at while they wait or run.
@@ -43,7 +44,13 @@ pub(super) fn trail(state: &GatewayState, limit: usize, is_wanted: impl Fn(&hops
             }
         }
     }
+    let routes = routes(state);
     for hops in trail.values_mut() {
+        for hop in hops.iter_mut().filter(|hop| hop.job.is_none()) {
+            if let Some(route) = hop.function.as_ref().and_then(|function| routes.get(function)) {
+                hop.function = Some(route.clone());
+            }
+        }
         // A job that was tried again after it had failed is there twice: what it does now counts.
         let open: BTreeSet<String> =
             hops.iter().filter(|hop| !hop.state.is_final()).filter_map(|hop| hop.job.clone()).collect();
@@ -51,6 +58,14 @@ pub(super) fn trail(state: &GatewayState, limit: usize, is_wanted: impl Fn(&hops
         hops.sort_by_key(|hop| hop.began_ms);
     }
     trail
+}
+
+/// How the functions with a route are shown, by the name that calls have.
+fn routes(state: &GatewayState) -> HashMap<String, String> {
+    let live = state.releases.live();
+    let functions = live.iter().flat_map(|live| &live.manifest.functions);
+    let routed = functions.filter(|function| function.route.is_some());
+    routed.map(|function| (function.call_name(), shown(function))).collect()
 }
 
 /// The pools of the live release and of those before it.
