@@ -3,7 +3,8 @@
 
 window.flashCharts = (() => {
   const drawn = new Map();
-  const dashes = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 4], [4, 4]];
+  // As the marks of the legend: solid, dashed, dotted.
+  const dashes = [[], [8, 4], [2, 3]];
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
   function colour(name) {
@@ -28,19 +29,20 @@ window.flashCharts = (() => {
       dash: dashes[at % dashes.length],
       width: 1.5,
       points: { show: false },
-      value: (_, value) => shown(value),
+      // Without a pointer, the latest.
+      value: (plot, value) => shown(value ?? plot.data[at + 1].at(-1)),
     }));
     return {
       width: Math.max(200, element.clientWidth),
       height: 150,
-      series: [{ label: "Time", value: (_, time) => (time == null ? "–" : new Date(time * 1000).toLocaleTimeString([], { hourCycle: "h23" })) }, ...series],
+      series: [{ label: "Time", value: (_, time) => (time == null ? "now" : new Date(time * 1000).toLocaleTimeString([], { hourCycle: "h23" })) }, ...series],
       axes: [
         { ...axis, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
         { ...axis, size: 44, values: (_, values) => values.map(shown) },
       ],
       scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 0.1) * 1.08] } },
       cursor: { drag: { x: false, y: false } },
-      legend: { live: true },
+      legend: { live: true, markers: { width: 2, dash: (_, at) => ["solid", "dashed", "dotted"][(at - 1) % 3] } },
     };
   }
 

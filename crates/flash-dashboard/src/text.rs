@@ -8,10 +8,10 @@ pub(crate) fn dollars(nano: u64) -> String {
     let dollars = nano as f64 / 1e9;
     match nano {
         0 => "$0".to_owned(),
-        ..1000 => "< $0.000001".to_owned(),
+        1..1000 => "< $0.000001".to_owned(),
+        1000..10_000_000 => format!("${dollars:.6}"),
+        10_000_000..1_000_000_000 => format!("${dollars:.4}"),
         1_000_000_000.. => format!("${dollars:.2}"),
-        10_000_000.. => format!("${dollars:.4}"),
-        _ => format!("${dollars:.6}"),
     }
 }
 

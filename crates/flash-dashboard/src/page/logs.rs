@@ -39,7 +39,7 @@ pub fn logs(frame: &Frame, view: &Logs) -> String {
                 span #log-state.dim role="status" {}
             }
             ol #log.log tabindex="0" aria-label="Lines of the log" data-follow={ "/_flash/logs/follow?" (query(view)) } {
-                @for line in &view.lines { (item(line)) }
+                @for line in &view.lines { (item(line, Within::Log)) }
             }
             @if view.lines.is_empty() {
                 div #log-empty {
@@ -68,10 +68,19 @@ fn query(view: &Logs) -> String {
 
 /// One line as an item of a list, for a page that follows the log.
 pub fn log_item(line: &LogLine) -> String {
-    item(line).into_string()
+    item(line, Within::Log).into_string()
 }
 
-pub(super) fn item(line: &LogLine) -> Markup {
+/// Where a line is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Within {
+    /// Among lines of all requests.
+    Log,
+    /// On the page of its request.
+    Request,
+}
+
+pub(super) fn item(line: &LogLine, within: Within) -> Markup {
     html! {
         li class=(line.level.name()) {
             (time(line.time_ms)) " "
@@ -80,13 +89,13 @@ pub(super) fn item(line: &LogLine) -> Markup {
                 None => { span.id { (line.worker_type) } }
             }
             " "
-            @if let Some(id) = &line.request_id { (request_link(id)) " " }
+            @if within == Within::Log && let Some(id) = &line.request_id { (request_link(id)) " " }
             @match line.level {
                 Level::Error => { strong.level { "error" } " " }
                 Level::Warn if !line.is_of_platform => { strong.level { "warn" } " " }
                 _ => {}
             }
-            span.text class=[line.is_of_platform.then_some("platform")] { (line.text) }
+            span.text.platform[line.is_of_platform] { (line.text) }
         }
     }
 }

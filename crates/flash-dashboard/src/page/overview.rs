@@ -43,7 +43,7 @@ fn figures(frame: &Frame, view: &Overview) -> Markup {
             div { dt { "Running" } dd { (count(running)) } }
             div { dt { "Waiting" } dd { (count(waiting)) } }
             div { dt { "Calls per second" } dd { (rate(per_second)) } }
-            div { dt { "Failed" } dd class=[(failed > 0).then_some("bad")] { (count(failed)) } }
+            div { dt { "Failed" } dd.bad[failed > 0] { (count(failed)) } }
             div { dt { "Cost per hour, now" } dd { (amount(view.cost_per_hour)) } }
             div { dt { "Cost so far" } dd { (amount(view.cost)) } }
         }
@@ -120,7 +120,7 @@ fn row(own: &WorkerType) -> Markup {
                 None => { td.number.dim { "–" } td.number.dim { "–" } td.number.dim { "–" } }
             }
             td.number { (count(own.completed)) }
-            td.number class=[(own.failed > 0).then_some("bad")] { (count(own.failed)) }
+            td.number.bad[own.failed > 0] { (count(own.failed)) }
             td.number {
                 @match own.cost {
                     Some(cost) => { (amount(cost)) }

@@ -3,7 +3,7 @@ use maud::{Markup, html};
 
 use super::{
     frame::{Scripts, page},
-    logs::item,
+    logs::{Within, item},
     parts::{amount, called, empty, state, time, worker_link},
 };
 use crate::{
@@ -39,7 +39,7 @@ pub fn request(frame: &Frame, view: &Request) -> String {
                 @if view.lines.is_empty() {
                     (empty("No lines.", &html! { p { "Nothing was printed while this request ran." } }))
                 } @else {
-                    ol.log tabindex="0" aria-label="Lines of this request" { @for line in &view.lines { (item(line)) } }
+                    ol.log tabindex="0" aria-label="Lines of this request" { @for line in &view.lines { (item(line, Within::Request)) } }
                 }
             }
         }
@@ -57,6 +57,7 @@ fn timeline(view: &Request) -> Markup {
     html! {
         table.timeline {
             caption.unseen { "When each call waited and ran" }
+            colgroup { col.name; col; col.words; }
             thead.unseen { tr { th scope="col" { "Call" } th scope="col" { "Time" } th scope="col" { "In words" } } }
             tbody {
                 @for RequestHop { hop, .. } in &view.hops {
