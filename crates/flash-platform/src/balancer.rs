@@ -4,6 +4,8 @@
 //! It holds the slots of the workers and the line of waiting requests. A free slot goes at once to the request that
 //! has waited longest among those that the worker may serve. So while a request waits, no slot that it could use is
 //! free. It knows workers as addresses with a number of requests. The gateway transfers the bytes.
+mod slot;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
@@ -20,11 +22,13 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    meter::{Account, CostShare},
+    meter::Account,
     queue::{Load, Stuck},
-    tally::Ending,
     worker_id::WorkerId,
 };
+
+use slot::Progress;
+pub(crate) use slot::Slot;
 
 /// Requests that may wait for a worker; more are refused.
 const MAX_WAITING: usize = 10_000;
@@ -150,91 +154,6 @@ impl Backend {
             self.abandoned.push(Abandoned { slot, began, since: Instant::now() });
         }
         asked
-    }
-}
-
-/// A slot on a worker; given to the next in line on drop.
-pub(crate) struct Slot {
-    balancer: Arc<Balancer>,
-    number: u64,
-    pub worker: WorkerId,
-    pub address: SocketAddr,
-    /// Its share of the worker's cost.
-    pub cost_share: CostShare,
-    since: Instant,
-    /// How long its request waited for it.
-    waited: Duration,
-    ending: Option<Ending>,
-    progress: Progress,
-    /// What models did for it; `None` where there are no models.
-    generated: Option<oneshot::Receiver<GenerationsByModel>>,
-    /// Whether the worker knows the slot's number.
-    is_known_to_worker: bool,
-}
-
-/// How far a request has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    /// No worker has seen it.
-    Unsent,
-    /// A worker may be at it.
-    Sent,
-    /// The request was answered completely, and nothing of it runs.
-    Over,
-}
-
-impl Slot {
-    /// The slot's number on its worker; `None` for a worker that does not support it.
-    pub(crate) fn name(&self) -> Option<u64> {
-        self.is_known_to_worker.then_some(self.number)
-    }
-
-    /// The request is sent to the worker. From now on, the slot is free only when the worker says so.
-    pub(crate) fn sent(&mut self) {
-        self.progress = Progress::Sent;
-    }
-
-    /// The worker has seen nothing of it.
-    pub(crate) fn unsent(&mut self) {
-        self.progress = Progress::Unsent;
-    }
-
-    /// The worker has ended it.
-    pub(crate) fn over(&mut self) {
-        self.progress = Progress::Over;
-    }
-
-    /// What models did for it, once the worker has said it: at its end.
-    pub(crate) fn generated(&mut self) -> Option<oneshot::Receiver<GenerationsByModel>> {
-        self.generated.take()
-    }
-
-    /// How long its request has waited for it.
-    pub(crate) fn waited(&mut self, waited: Duration) {
-        self.waited = waited;
-    }
-
-    /// How its request ends, as far as known. A request that is retried elsewhere does not end here.
-    pub(crate) fn ends(&mut self, ending: Option<Ending>) {
-        self.ending = ending;
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if let Some(ending) = self.ending {
-            self.cost_share.record_end(ending, self.waited, self.since.elapsed());
-        }
-        // Before the next one begins.
-        self.cost_share.end(None);
-        let mut inner = self.balancer.lock();
-        if let Some(backend) = inner.backends.get_mut(&self.worker) {
-            if self.progress == Progress::Sent && backend.abandon(self.number, self.since) {
-                return;
-            }
-            backend.end(self.number);
-        }
-        self.balancer.hand_out(inner, &self.worker);
     }
 }
 
@@ -487,7 +406,7 @@ impl Balancer {
         request_id: &str,
     ) -> Result<Slot, NoBackend> {
         let mut waiting = match self.take_or_queue(choice, request_id)? {
-            Acquired::Slot(slot) => return Ok(slot),
+            Acquired::Slot(slot) => return Ok(*slot),
             Acquired::Queued(waiting) => waiting,
         };
         self.changed.notify_one();
@@ -510,7 +429,7 @@ impl Balancer {
         if let Some(worker) = inner.choose(choice)
             && let Some(slot) = inner.occupy(self, &worker, request_id.clone())
         {
-            return Ok(Acquired::Slot(slot));
+            return Ok(Acquired::Slot(Box::new(slot)));
         }
         let waiting = inner.waiting();
         if waiting >= MAX_WAITING {
@@ -599,7 +518,8 @@ impl Balancer {
 
 /// The immediate result of asking for a worker.
 enum Acquired<'a> {
-    Slot(Slot),
+    /// In a box: it is much larger than a place in the line.
+    Slot(Box<Slot>),
     Queued(Waiting<'a>),
 }
 

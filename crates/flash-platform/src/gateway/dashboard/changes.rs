@@ -105,7 +105,6 @@ pub(super) async fn run(
 /// An input as JSON.
 fn read(text: &str) -> Result<RawJson, Refusal> {
     RawValue::from_string(text.trim().to_owned())
-        .map(Into::into)
         .map_err(|error| Refusal::bad_request(format!("the input is not valid JSON: {error}")))
 }
 
