@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use super::{
     build, call, catalog,
     command::{Command, Context, Unread},
-    completions, cost, dashboard, deploy, doctor, init, key, login, logs, models, run, scale, schedule, secret, service,
-    status, undeploy,
+    completions, cost, dashboard, deploy, doctor, init, key, login, logs, models, run, scale, schedule,
+    secret, service, status, undeploy,
 };
 use crate::exit::{Code, Failure};
 
