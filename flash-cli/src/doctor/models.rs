@@ -7,7 +7,7 @@ const NAME: &str = "model profile";
 /// `None` if the crate computes no models with candle, or there is no crate.
 pub(super) fn finding(project: &Project) -> Option<Finding> {
     let package = project.package.as_ref()?;
-    let finding = package.leaves_models_slow.then(|| {
+    package.leaves_models_slow.then(|| {
         let manifest = package.workspace.join("Cargo.toml");
         Finding::note(
             NAME,
@@ -15,6 +15,5 @@ pub(super) fn finding(project: &Project) -> Option<Finding> {
             "flash run without --release: models are a hundred times slower",
         )
         .fix(format!("add to it:\n{}", MODEL_PROFILE.trim()))
-    });
-    finding
+    })
 }
