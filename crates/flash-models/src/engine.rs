@@ -63,17 +63,36 @@ pub struct Dimensions {
 }
 
 /// A failure of an engine. The requests that ran fail; the engine goes on.
+///
+/// After [`EngineErrorKind::OutOfMemory`], half as many run, from the beginning; only one that fails alone is an error of its
+/// client.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct EngineError {
+    kind: EngineErrorKind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What can be done about a failure of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EngineErrorKind {
+    /// The device has no memory for a call of this size. A smaller one may fit.
+    OutOfMemory,
+    /// Anything else: the same call would fail again.
+    Other,
 }
 
 impl EngineError {
     /// What failed, for the log.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), source: None }
+        Self { kind: EngineErrorKind::Other, message: message.into(), source: None }
+    }
+
+    /// The device has no memory for the call.
+    pub fn out_of_memory(message: impl Into<String>) -> Self {
+        Self { kind: EngineErrorKind::OutOfMemory, ..Self::new(message) }
     }
 
     /// The cause.
@@ -81,5 +100,10 @@ impl EngineError {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// What can be done about it.
+    pub fn kind(&self) -> EngineErrorKind {
+        self.kind
     }
 }

@@ -14,10 +14,13 @@ mod arithmetic;
 mod bert;
 #[cfg(any(feature = "bert", feature = "gguf"))]
 mod device;
+#[cfg(any(feature = "bert", feature = "gguf"))]
+mod device_error;
 mod engine;
 mod error;
 #[cfg(feature = "gguf")]
 mod gguf;
+mod gpu_memory;
 mod language;
 #[cfg(any(test, feature = "bert", feature = "gguf"))]
 mod memory;
@@ -27,7 +30,7 @@ mod text;
 
 #[cfg(feature = "bert")]
 pub use bert::{Encoder, EncoderOptions, Precision, bert, bert_with};
-pub use engine::{Dimensions, Engine, EngineError, Part};
+pub use engine::{Dimensions, Engine, EngineError, EngineErrorKind, Part};
 pub use error::LoadError;
 pub use flash_openai::EmbeddingModel;
 #[cfg(feature = "gguf")]

@@ -1,7 +1,7 @@
 //! Errors in the shape that clients of OpenAI read.
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -10,6 +10,9 @@ use crate::model::{ModelError, ModelErrorKind};
 
 /// Tells OpenAI's clients not to send a request again, which they do twice after a 5xx.
 const SHOULD_RETRY: &str = "x-should-retry";
+
+/// Seconds after which a request that found no room may find some: an answer or two have ended by then.
+const RETRY_AFTER: &str = "1";
 
 /// An error as a client gets it.
 #[derive(Debug)]
@@ -126,7 +129,9 @@ fn log(error: &ModelError) {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
-        if self.status.is_server_error() && !self.is_passing() {
+        if self.is_passing() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        } else if self.status.is_server_error() {
             response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         response

@@ -9,7 +9,7 @@ use super::{
     network::{Network, Precision},
     queue::{Queue, unloaded},
 };
-use crate::error::LoadError;
+use crate::{device_error::engine_error, error::LoadError};
 
 /// How much an encoder does at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +50,7 @@ impl Encoder {
     ) -> Result<Self, LoadError> {
         let queue = Queue::new(options.waiting);
         let limits = Limits { texts: options.batch.max(1), tokens: options.batch_tokens };
-        let compute = move |texts: &[&[u32]]| {
-            network
-                .encode(texts)
-                .map_err(|error| error.to_string().lines().next().unwrap_or("candle").to_owned())
-        };
+        let compute = move |texts: &[&[u32]]| network.encode(texts).map_err(engine_error);
         let runs = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("encoder".to_owned())

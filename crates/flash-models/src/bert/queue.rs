@@ -11,11 +11,15 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::batch::{self, Limits};
+use crate::{EngineError, EngineErrorKind, gpu_memory};
 
 /// Computes a batch: one vector for each text.
-pub(super) type Compute = Box<dyn FnMut(&[&[u32]]) -> Result<Vec<Vec<f32>>, String> + Send>;
+pub(super) type Compute = Box<dyn FnMut(&[&[u32]]) -> Result<Vec<Vec<f32>>, EngineError> + Send>;
 
-type Reply = oneshot::Sender<Result<Vec<f32>, ModelError>>;
+/// What became of a text.
+type Outcome = Result<Vec<f32>, ModelError>;
+
+type Reply = oneshot::Sender<Outcome>;
 
 /// A text that waits.
 struct Waiting {
@@ -37,7 +41,7 @@ enum State {
 }
 
 /// The vector of one text, when it is there.
-pub(super) type Answer = oneshot::Receiver<Result<Vec<f32>, ModelError>>;
+pub(super) type Answer = oneshot::Receiver<Outcome>;
 
 impl Queue {
     /// At most `most` texts wait.
@@ -106,18 +110,10 @@ impl Queue {
                 continue;
             }
             let tokens: Vec<&[u32]> = batch.iter().map(|text| &*text.tokens).collect();
-            let vectors = match catch_unwind(AssertUnwindSafe(|| compute(&tokens))) {
-                Ok(Ok(vectors)) if vectors.len() == batch.len() => Ok(vectors),
-                Ok(Ok(vectors)) => {
-                    Err(ModelError::internal(format!("{} vectors for {} texts", vectors.len(), batch.len())))
-                }
-                Ok(Err(message)) => {
-                    tracing::error!("the model failed: {message}");
-                    Err(ModelError::internal(format!("the model failed: {message}")))
-                }
-                Err(panic) => Err(self.break_down(&*panic)),
-            };
-            answer(batch, vectors);
+            let outcomes = catch_unwind(AssertUnwindSafe(|| outcomes(&mut compute, &tokens)));
+            let outcomes = outcomes.unwrap_or_else(|panic| all(&self.break_down(&*panic), batch.len()));
+            // A request that is gone takes no answer.
+            batch.into_iter().zip(outcomes).for_each(|(text, outcome)| drop(text.reply.send(outcome)));
         }
     }
 
@@ -148,20 +144,41 @@ fn take(waiting: &mut Vec<Waiting>, limits: Limits) -> Vec<Waiting> {
     waiting.extract_if(.., |_| taken.next().unwrap_or_default()).collect()
 }
 
-/// A request that is gone takes no answer.
-fn answer(batch: Vec<Waiting>, vectors: Result<Vec<Vec<f32>>, ModelError>) {
-    match vectors {
-        Ok(vectors) => {
-            for (text, vector) in batch.into_iter().zip(vectors) {
-                let _ = text.reply.send(Ok(vector));
-            }
-        }
-        Err(error) => {
-            for text in batch {
-                let _ = text.reply.send(Err(ModelError::internal(error.message())));
-            }
-        }
+/// Computes a batch; in halves, if the device has no memory for all of it.
+fn outcomes(compute: &mut Compute, texts: &[&[u32]]) -> Vec<Outcome> {
+    let error = match compute(texts) {
+        Ok(vectors) if vectors.len() == texts.len() => return vectors.into_iter().map(Ok).collect(),
+        Ok(vectors) => EngineError::new(format!("{} vectors for {} texts", vectors.len(), texts.len())),
+        Err(error) => error,
+    };
+    if error.kind() != EngineErrorKind::OutOfMemory {
+        tracing::error!(error = &error as &dyn std::error::Error, "the model failed");
+        return all(&ModelError::internal(format!("the model failed: {error}")), texts.len());
     }
+    let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+    let left = gpu_memory::left();
+    if let [text] = texts {
+        tracing::error!("no memory for a text of {longest} tokens: {error}{left}");
+        let message = format!(
+            "the model has no memory for a text of {} tokens, though it runs alone{left}: shorten the text; whoever runs the \
+             model can take a GPU with more memory",
+            text.len()
+        );
+        return vec![Err(ModelError::overloaded(message))];
+    }
+    tracing::warn!(
+        "the device has no memory for a batch of {} texts of up to {longest} tokens ({error}){left}: it is computed in halves",
+        texts.len()
+    );
+    let (first, second) = texts.split_at(texts.len() / 2);
+    let mut halves = outcomes(compute, first);
+    halves.extend(outcomes(compute, second));
+    halves
+}
+
+/// The same error for each of so many texts.
+fn all(error: &ModelError, count: usize) -> Vec<Outcome> {
+    (0..count).map(|_| Err(ModelError::internal(error.message()))).collect()
 }
 
 /// Nothing of the request has run: another worker can take it.
@@ -188,10 +205,10 @@ mod tests {
     const LIMITS: Limits = Limits { texts: 4, tokens: 100 };
 
     /// The vector of a text is its length; a text with a 0 panics, one with a 1 fails.
-    fn compute(texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, String> {
+    fn compute(texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, EngineError> {
         assert!(!texts.iter().any(|text| text.contains(&0)), "a zero");
         match texts.iter().any(|text| text.contains(&1)) {
-            true => Err("a one".to_owned()),
+            true => Err(EngineError::new("a one")),
             false => Ok(texts.iter().map(|text| vec![text.len() as f32]).collect()),
         }
     }
@@ -248,5 +265,34 @@ mod tests {
         thread.join().unwrap();
         assert!(queue.health().is_err());
         assert!(queue.submit(vec![vec![7]]).is_err());
+    }
+
+    #[test]
+    fn a_batch_without_memory_is_computed_in_halves_and_only_what_does_not_fit_alone_fails() {
+        let queue = Queue::new(100);
+        // Four at once are too much, and so is a long one.
+        let answers = queue.submit(vec![vec![7], vec![7; 2], vec![7; 60], vec![7; 4], vec![7; 5]]).unwrap();
+        let (sizes, seen) = mpsc::channel();
+        let small = move |texts: &[&[u32]]| {
+            sizes.send(texts.len()).unwrap();
+            match texts.len() > 3 || texts.iter().any(|text| text.len() > 50) {
+                true => Err(EngineError::out_of_memory("no paper")),
+                false => compute(texts),
+            }
+        };
+        let limits = Limits { texts: 5, tokens: 1000 };
+        let runs = Arc::clone(&queue);
+        let thread = std::thread::spawn(move || runs.run(limits, Box::new(small)));
+        let outcomes: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect();
+        queue.close();
+        thread.join().unwrap();
+        for (at, length) in [(0, 1.0), (1, 2.0), (3, 4.0), (4, 5.0)] {
+            assert_eq!(*outcomes[at].as_ref().unwrap(), [length], "{outcomes:?}");
+        }
+        let error = outcomes[2].as_ref().unwrap_err();
+        assert_eq!(error.kind(), flash_openai::ModelErrorKind::Overloaded);
+        assert!(error.message().contains("a text of 60 tokens, though it runs alone"), "{error}");
+        assert_eq!(seen.iter().collect::<Vec<_>>(), [5, 2, 3, 1, 2]);
+        assert!(queue.health().is_ok());
     }
 }

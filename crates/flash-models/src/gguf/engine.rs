@@ -10,7 +10,9 @@ use super::{
     metadata::Shape,
     quantization::Quantization,
 };
-use crate::{Dimensions, Engine, EngineError, LoadError, Part, device::device, memory};
+use crate::{
+    Dimensions, Engine, EngineError, LoadError, Part, device::device, device_error::engine_error, memory,
+};
 
 /// A quantised language model.
 #[derive(Debug)]
@@ -81,8 +83,8 @@ impl Engine for GgufEngine {
             }
         });
         let mut spans: Vec<Span<'_>> = spans.collect();
-        let logits = self.decoder.forward(&mut spans).map_err(failed)?;
-        let rows = logits.map_or(Ok(Vec::new()), |logits| logits.to_vec2::<f32>()).map_err(failed)?;
+        let logits = self.decoder.forward(&mut spans).map_err(engine_error)?;
+        let rows = logits.map_or(Ok(Vec::new()), |logits| logits.to_vec2::<f32>()).map_err(engine_error)?;
         let mut rows = rows.into_iter();
         let row = |part: &Part<'_, GgufSequence>| match part.wants_logits {
             true => rows.next().unwrap_or_default(),
@@ -97,13 +99,7 @@ impl Engine for GgufEngine {
         tokens: usize,
     ) -> Result<Option<GgufSequence>, EngineError> {
         let caches = sequence.caches.iter().map(|cache| cache.prefix(tokens));
-        let caches = caches.collect::<candle_core::Result<_>>().map_err(failed)?;
+        let caches = caches.collect::<candle_core::Result<_>>().map_err(engine_error)?;
         Ok(Some(GgufSequence { tokens, caches }))
     }
-}
-
-fn failed(error: candle_core::Error) -> EngineError {
-    // One line for the client; the log has the rest.
-    let message = error.to_string();
-    EngineError::new(message.lines().next().unwrap_or("candle failed").to_owned()).with_source(error)
 }

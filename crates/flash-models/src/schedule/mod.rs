@@ -7,6 +7,7 @@ mod plan;
 mod prefixes;
 mod reply;
 mod runner;
+mod shortage;
 #[cfg(test)]
 mod tests;
 mod wake;

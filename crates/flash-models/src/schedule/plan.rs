@@ -53,6 +53,8 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     limits: Limits,
+    /// Generations that may run at present: fewer than the limit after the device had no memory for them.
+    most: usize,
     running: Vec<Running>,
     reserved: usize,
     turn: u64,
@@ -85,14 +87,14 @@ enum Phase {
 
 impl Scheduler {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, running: Vec::new(), reserved: 0, turn: 0 }
+        Self { limits, most: limits.running, running: Vec::new(), reserved: 0, turn: 0 }
     }
 
     /// Tokens of prefixes that must be forgotten before a generation with these needs can run beside the others;
     /// `None` if it has to wait for one of them.
     pub(crate) fn room_for(&self, needs: &Needs, prefixes: usize) -> Option<usize> {
         let left = self.limits.tokens.checked_sub(self.reserved + self.first(needs))?;
-        (self.running.len() < self.limits.running).then(|| prefixes.saturating_sub(left))
+        (self.running.len() < self.most).then(|| prefixes.saturating_sub(left))
     }
 
     /// Lets a generation run. It has room.
@@ -134,6 +136,27 @@ impl Scheduler {
         if let Some(running) = self.running.iter_mut().find(|running| running.id == id) {
             running.used += 1;
         }
+    }
+
+    /// The device had no memory for what runs: half of it, and one at least, may run from now on. Returns how many.
+    pub(crate) fn halve(&mut self) -> usize {
+        self.most = (self.running.len() / 2).max(1);
+        self.most
+    }
+
+    /// A generation came to its end: one more may run, up to the limit.
+    pub(crate) fn recover(&mut self) {
+        self.most = self.limits.running.min(self.most + 1);
+    }
+
+    /// The generations beyond those that may run: the latest.
+    pub(crate) fn beyond(&self) -> impl Iterator<Item = Id> {
+        self.running.iter().skip(self.most).map(|running| running.id)
+    }
+
+    /// Tokens that all that runs has in memory.
+    pub(crate) fn used(&self) -> usize {
+        self.running.iter().map(|running| running.used).sum()
     }
 
     /// Tokens that prefixes may have beside what runs.
@@ -248,6 +271,27 @@ mod tests {
                 assert!(prompts.count() <= 1, "{turn:?}");
             }
         }
+    }
+
+    #[test]
+    fn without_memory_half_as_many_run_until_others_have_ended() {
+        let mut scheduler = scheduler(4, 1000);
+        (0..4).for_each(|id| scheduler.admit(id, &needs(1, 2)));
+        assert_eq!(scheduler.halve(), 2);
+        assert_eq!(scheduler.beyond().collect::<Vec<_>>(), [2, 3]);
+        scheduler.remove(2);
+        scheduler.remove(3);
+        assert_eq!(scheduler.room_for(&needs(1, 2), 0), None);
+        scheduler.remove(1);
+        assert_eq!((scheduler.halve(), scheduler.beyond().count()), (1, 0), "one always runs");
+        scheduler.remove(0);
+        let mut admitted = 0;
+        (0..9).for_each(|_| scheduler.recover());
+        while scheduler.room_for(&needs(1, 2), 0).is_some() {
+            scheduler.admit(admitted, &needs(1, 2));
+            admitted += 1;
+        }
+        assert_eq!(admitted, 4, "never more than the limit");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The thread of the model: admits, feeds, samples, sends.
+//! The thread of the model: admits, feeds, samples, sends. What it does without memory is in `shortage.rs`.
 use std::{
     any::Any,
     collections::VecDeque,
@@ -16,7 +16,7 @@ use super::{
     reply::Reply,
 };
 use crate::{
-    engine::{Engine, EngineError, Part},
+    engine::{Engine, EngineError, EngineErrorKind, Part},
     sampling::{Sampler, Strategy},
     text::{AnswerText, Vocabulary},
 };
@@ -29,23 +29,23 @@ pub(crate) struct Runner<E: Engine> {
     limits: Limits,
     /// Tokens that a sequence may have.
     context: usize,
-    scheduler: Scheduler,
-    prefixes: Prefixes<E::Sequence>,
-    running: Vec<Running<E::Sequence>>,
+    pub(super) scheduler: Scheduler,
+    pub(super) prefixes: Prefixes<E::Sequence>,
+    pub(super) running: Vec<Running<E::Sequence>>,
     /// Those that made way for others, without their sequences: the first that came is the first.
-    made_way: VecDeque<Running<E::Sequence>>,
+    pub(super) made_way: VecDeque<Running<E::Sequence>>,
     next_id: Id,
 }
 
 /// A generation that runs.
-struct Running<S> {
-    id: Id,
+pub(super) struct Running<S> {
+    pub(super) id: Id,
     /// What is read before the next token: the prompt, and of one that made way the answer until then.
     prompt: Arc<[u32]>,
     /// Tokens of the request's prompt.
-    asked: usize,
+    pub(super) asked: usize,
     /// The answer so far.
-    answer: Vec<u32>,
+    pub(super) answer: Vec<u32>,
     /// `None` until its first turn.
     sequence: Option<S>,
     /// Tokens of the prompt that the sequence has.
@@ -58,7 +58,7 @@ struct Running<S> {
     ignores_end: bool,
     sampler: Sampler,
     text: AnswerText,
-    reply: Reply,
+    pub(super) reply: Reply,
 }
 
 /// Whether a generation goes on.
@@ -131,10 +131,10 @@ impl<E: Engine> Runner<E> {
         }
         match self.compute(&turn) {
             Ok(rows) => self.answer(&turn, rows),
+            Err(error) if error.kind() == EngineErrorKind::OutOfMemory => self.shrink(&turn, &error),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the model failed");
-                let failed = |id| turn.iter().any(|(other, _)| *other == id);
-                for running in self.running.extract_if(.., |running| failed(running.id)) {
+                for running in self.running.extract_if(.., |running| work_of(running.id, &turn).is_some()) {
                     self.scheduler.remove(running.id);
                     running.reply.fail(ModelError::internal(format!("the model failed: {error}")));
                 }
@@ -149,10 +149,7 @@ impl<E: Engine> Runner<E> {
         self.prefixes.shrink(self.prefixes.tokens() - room.forget);
         for id in room.make_way {
             let Some(at) = self.running.iter().position(|running| running.id == id) else { continue };
-            let mut running = self.running.remove(at);
-            running.sequence = None;
-            running.read = 0;
-            running.prompt = running.prompt[..running.asked].iter().chain(&running.answer).copied().collect();
+            let running = self.running.remove(at).set_aside();
             self.made_way.push_front(running);
         }
     }
@@ -314,6 +311,7 @@ impl<E: Engine> Runner<E> {
             match running.take(row, &self.vocabulary) {
                 Next::Continue => {}
                 Next::End(finish_reason) => {
+                    self.scheduler.recover();
                     running.reply.end(End { finish_reason, usage: running.usage() });
                     ended.push(running.id);
                 }
@@ -357,6 +355,14 @@ impl<E: Engine> Runner<E> {
 }
 
 impl<S> Running<S> {
+    /// Without its sequence: it reads its prompt and its answer so far when it runs again.
+    pub(super) fn set_aside(mut self) -> Self {
+        self.sequence = None;
+        self.read = 0;
+        self.prompt = self.prompt[..self.asked].iter().chain(&self.answer).copied().collect();
+        self
+    }
+
     /// Chooses a token from logits, and sends what it adds.
     fn take(&mut self, logits: Vec<f32>, vocabulary: &Vocabulary) -> Next {
         let Some(chosen) = self.sampler.choose(logits) else {
@@ -391,7 +397,7 @@ impl<S> Running<S> {
     }
 }
 
-fn work_of(id: Id, turn: &[(Id, Work)]) -> Option<Work> {
+pub(super) fn work_of(id: Id, turn: &[(Id, Work)]) -> Option<Work> {
     turn.iter().find(|(other, _)| *other == id).map(|(_, work)| *work)
 }
 

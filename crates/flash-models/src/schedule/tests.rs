@@ -31,6 +31,8 @@ struct Alphabet {
     permits: Option<Receiver<()>>,
     next: usize,
     memory: Arc<Memory>,
+    /// Tokens that all sequences may have together.
+    room: usize,
 }
 
 /// The sequences of one call of the engine, with what each got.
@@ -79,6 +81,14 @@ impl Engine for Alphabet {
             // The test is over if the other side is gone.
             let _ = permits.recv();
         }
+        let wanted: usize = parts.iter().map(|part| part.tokens.len()).sum();
+        if self.memory.0.lock().0 + wanted > self.room {
+            // As candle's models: what was computed until then is in the sequences, and is of no use.
+            let part = &mut parts[0];
+            part.sequence.tokens.extend(part.tokens);
+            part.sequence.memory.takes(part.tokens.len());
+            return Err(EngineError::out_of_memory("no paper"));
+        }
         let rows = parts.iter_mut().map(|part| {
             part.sequence.tokens.extend(part.tokens);
             part.sequence.memory.takes(part.tokens.len());
@@ -113,18 +123,23 @@ struct Served {
 const OPTIONS: Options = Options { running: 4, waiting: 8, cache_bytes: 400, prompt_chunk: 4 };
 
 fn serve(options: Options) -> Served {
-    serve_with(options, None)
+    serve_with(options, None, usize::MAX)
+}
+
+/// On a device that has less memory than the options allow.
+fn serve_in(room: usize, options: Options) -> Served {
+    serve_with(options, None, room)
 }
 
 fn serve_step_by_step(options: Options) -> (Served, Sender<()>) {
     let (permits, taken) = channel();
-    (serve_with(options, Some(taken)), permits)
+    (serve_with(options, Some(taken), usize::MAX), permits)
 }
 
-fn serve_with(options: Options, permits: Option<Receiver<()>>) -> Served {
+fn serve_with(options: Options, permits: Option<Receiver<()>>, room: usize) -> Served {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let memory = Arc::<Memory>::default();
-    let engine = Alphabet { seen: Arc::clone(&seen), permits, next: 0, memory: Arc::clone(&memory) };
+    let engine = Alphabet { seen: Arc::clone(&seen), permits, next: 0, memory: Arc::clone(&memory), room };
     Served { model: LanguageModel::serve(engine, bytes(), options).unwrap(), seen, memory }
 }
 
@@ -381,4 +396,42 @@ async fn a_model_that_is_dropped_ends_its_answers_with_an_error() {
     drop(permits);
     tokio::task::spawn_blocking(move || drop(served)).await.unwrap();
     assert!(whole(stream).await.unwrap_err().message().contains("unloaded"));
+}
+
+#[tokio::test]
+async fn a_device_without_memory_for_all_answers_fewer_at_a_time_and_every_client_gets_its_own() {
+    let served = serve_in(40, OPTIONS);
+    let ask = |first: &'static str| served.answer(first, greedy(18));
+    let answers = futures_util::future::join_all(["a", "b", "c", "d", "e", "f", "g", "h"].map(ask)).await;
+    for (answer, first) in answers.into_iter().zip('a'..) {
+        let answer = answer.unwrap();
+        let expected: String = (first..='z').skip(1).take(18).collect();
+        assert_eq!((&*answer.text, answer.tokens), (&*expected, expected.len()));
+        assert_eq!(answer.usage.prompt_tokens, 1);
+    }
+    let calls = served.seen.lock();
+    assert!(calls.iter().any(|call| call.len() > 2), "it never was too much: {calls:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_fit_alone_fails_with_figures_and_the_next_one_is_answered() {
+    let served = serve_in(10, OPTIONS);
+    for prompt in ["abcdefghijklmnopq", "abcdefgh"] {
+        let error = served.answer(prompt, greedy(9)).await.unwrap_err();
+        assert_eq!(error.kind(), ModelErrorKind::Overloaded);
+        let wanted = format!("of a request with {} tokens in its prompt and", prompt.len());
+        assert!(error.message().contains(&wanted), "{error}");
+        assert!(error.message().contains("shorten the prompt"), "{error}");
+    }
+    assert_eq!(served.answer("y", greedy(9)).await.unwrap().text, "z");
+    assert!(served.model.health().is_ok());
+}
+
+#[tokio::test]
+async fn prefixes_make_way_where_the_device_has_no_memory() {
+    let served = serve_in(26, OPTIONS);
+    assert_eq!(served.answer("abcdefghijklm", greedy(2)).await.unwrap().text, "no");
+    // Twelve tokens of it are kept, so that there is no room for these.
+    let other = served.answer("ABCDEFGHIJKLMNOP", greedy(2)).await.unwrap();
+    assert_eq!(other.text, "QR");
 }

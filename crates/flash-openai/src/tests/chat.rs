@@ -158,6 +158,7 @@ async fn clients_retry_when_there_was_no_room_and_not_when_the_model_failed() {
             let router = Models::new().text("talk", Scripted::fails_after(&[], error)).router().unwrap();
             let answer = post(router, PATH, request(fields)).await;
             assert_eq!(answer.should_retry.as_deref(), should_retry, "{}", answer.body);
+            assert_eq!(answer.retry_after.as_deref(), (status == 503).then_some("1"), "{}", answer.body);
             assert_eq!(answer.message(status, None), error().message());
         }
     }

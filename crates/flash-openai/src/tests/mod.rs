@@ -20,6 +20,7 @@ use crate::{Models, ModelsError};
 struct Answer {
     status: u16,
     should_retry: Option<String>,
+    retry_after: Option<String>,
     body: String,
 }
 
@@ -56,10 +57,10 @@ async fn send(router: Router, method: &str, path: &str, body: String) -> Answer 
     let request = Request::builder().method(method).uri(path).header("x-request-id", "req-7");
     let response = router.oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
     let status = response.status().as_u16();
-    let should_retry =
-        response.headers().get("x-should-retry").map(|value| value.to_str().unwrap().to_owned());
+    let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (should_retry, retry_after) = (header("x-should-retry"), header("retry-after"));
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    Answer { status, should_retry, body: String::from_utf8(body.to_vec()).unwrap() }
+    Answer { status, should_retry, retry_after, body: String::from_utf8(body.to_vec()).unwrap() }
 }
 
 async fn post(router: Router, path: &str, body: Value) -> Answer {
