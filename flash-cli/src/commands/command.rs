@@ -33,12 +33,18 @@ pub(super) enum Unread {
 /// What a command gets besides its arguments.
 pub(super) struct Context {
     output: Output,
+    command_line: fn() -> clap::Command,
 }
 
 impl Context {
-    /// For a command that prints in this format.
-    pub(super) fn new(format: Format) -> Self {
-        Self { output: Output::new(format) }
+    /// For a command that prints in this format, and belongs to this command line.
+    pub(super) fn new(format: Format, command_line: fn() -> clap::Command) -> Self {
+        Self { output: Output::new(format), command_line }
+    }
+
+    /// The command line with all commands, for what describes it.
+    pub(super) fn command_line(&self) -> clap::Command {
+        (self.command_line)()
     }
 
     /// How it prints.

@@ -3,7 +3,7 @@
 //! `docs/commands.md` is made from it, by a test here.
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
     build, call, catalog,
@@ -25,7 +25,7 @@ use crate::exit::{Code, Failure};
                   Exit codes: 0 success; 1 failed (build, app, port); \
                   2 wrong usage, no crate, an invalid flash.toml, a missing confirmation; flash deploy --plan: changes."
 )]
-pub(super) struct CommandLine {
+struct CommandLine {
     #[command(subcommand)]
     command: Selected,
 }
@@ -97,7 +97,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<(), clap::Error> {
 
 /// Runs a command, and reports its failure.
 fn carry_out<C: Command>(command: C) -> Code {
-    let context = Context::new(command.format());
+    let context = Context::new(command.format(), CommandLine::command);
     let outcome = command.run(&context);
     let output = context.output();
     let written = match C::UNREAD {
@@ -119,8 +119,6 @@ fn carry_out<C: Command>(command: C) -> Code {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-
-    use clap::CommandFactory as _;
 
     use super::*;
 

@@ -1,13 +1,10 @@
 //! `flash completions` and `flash man`: what shells and `man` show about the command line, made from it.
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory as _, ValueEnum as _};
+use clap::{Args, ValueEnum as _};
 use clap_complete::Shell;
 
-use super::{
-    command::{Command, Context},
-    command_line::CommandLine,
-};
+use super::command::{Command, Context};
 use crate::{
     exit::{Code, Failure},
     output::Format,
@@ -39,7 +36,7 @@ impl Command for CompletionsArguments {
         })?;
         // Into memory first: the generator panics if its writer fails, and a closed pipe is no reason to.
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut CommandLine::command(), "flash", &mut script);
+        clap_complete::generate(shell, &mut context.command_line(), "flash", &mut script);
         context.output().raw(script);
         Ok(Code::Success)
     }
@@ -65,9 +62,9 @@ impl Command for ManArguments {
 
     fn run(self, context: &Context) -> Result<Code, Failure> {
         match self.directory {
-            None => context.output().raw(page(CommandLine::command())?),
+            None => context.output().raw(page(context.command_line())?),
             Some(directory) => {
-                write_pages(&directory)?;
+                write_pages(context.command_line(), &directory)?;
                 context.output().status("Wrote", &format!("manual pages to {}", directory.display()));
             }
         }
@@ -85,9 +82,9 @@ fn page(command: clap::Command) -> Result<Vec<u8>, Failure> {
 }
 
 /// Writes the pages of `flash` and of all commands below it.
-fn write_pages(directory: &Path) -> Result<(), Failure> {
+fn write_pages(command_line: clap::Command, directory: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(CommandLine::command(), directory))
+        .and_then(|()| clap_mangen::generate_to(command_line, directory))
         .map_err(|error| {
             Failure::failed(format!("cannot write manual pages to {}: {error}", directory.display()))
         })
