@@ -400,9 +400,12 @@ async fn a_model_that_is_dropped_ends_its_answers_with_an_error() {
 
 #[tokio::test]
 async fn a_device_without_memory_for_all_answers_fewer_at_a_time_and_every_client_gets_its_own() {
-    let served = serve_in(40, OPTIONS);
-    let ask = |first: &'static str| served.answer(first, greedy(18));
-    let answers = futures_util::future::join_all(["a", "b", "c", "d", "e", "f", "g", "h"].map(ask)).await;
+    let (permits, taken) = channel();
+    let served = serve_with(OPTIONS, Some(taken), 40);
+    let asked = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|first| served.start(first, greedy(18)));
+    // The first call of the engine waits until all of them have asked.
+    drop(permits);
+    let answers = futures_util::future::join_all(asked.map(whole)).await;
     for (answer, first) in answers.into_iter().zip('a'..) {
         let answer = answer.unwrap();
         let expected: String = (first..='z').skip(1).take(18).collect();
