@@ -20,7 +20,7 @@ pub use headers::PAGE_HEADERS;
 pub use page::{
     costs, failed, log_item, login, logs, message, models, overview, request, requests, schedules, workers,
 };
-pub use session::{COOKIE, Sessions, Transport, clear_cookie, cookie_of, set_cookie};
+pub use session::{Sessions, Transport};
 
 /// Where the dashboard is. All its addresses begin with this.
 pub const ROOT: &str = "/_flash/";

@@ -11,8 +11,9 @@ use std::{
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
-/// The name of the cookie.
-pub const COOKIE: &str = "flash_session";
+/// How the name of the cookie begins. Browsers do not tell the ports of a host apart, so each platform adds an ending of its
+/// own: logging in at one must not end the session at another.
+const COOKIE: &str = "flash_session_";
 
 /// How long a session lives without a request.
 const IDLE: Duration = Duration::from_secs(2 * 3600);
@@ -30,6 +31,8 @@ type Hash = [u8; 32];
 
 /// The sessions of one platform. `K` says which key opened a session; it should not be the key itself.
 pub struct Sessions<K> {
+    /// The name of the cookie.
+    cookie: String,
     inner: Mutex<Inner<K>>,
 }
 
@@ -51,14 +54,33 @@ struct Token<K> {
 
 impl<K> Default for Sessions<K> {
     fn default() -> Self {
-        Self { inner: Mutex::new(Inner { open: HashMap::new(), tokens: HashMap::new() }) }
+        let cookie = format!("{COOKIE}{}", &random()[..8]);
+        Self { cookie, inner: Mutex::new(Inner { open: HashMap::new(), tokens: HashMap::new() }) }
     }
 }
 
 impl<K: Clone> Sessions<K> {
-    /// Opens a session. Returns its identifier, for [`set_cookie`].
+    /// Opens a session. Returns its identifier, for [`Sessions::set_cookie`].
     pub fn open(&self, key: K) -> String {
         self.open_at(key, Instant::now())
+    }
+
+    /// The header `Set-Cookie` that begins a session. A cookie that came over TLS is never sent without.
+    pub fn set_cookie(&self, identifier: &str, transport: Transport) -> String {
+        format!("{}={identifier}; {}", self.cookie, attributes(transport))
+    }
+
+    /// The header `Set-Cookie` that ends a session in the browser.
+    pub fn clear_cookie(&self, transport: Transport) -> String {
+        format!("{}=; Max-Age=0; {}", self.cookie, attributes(transport))
+    }
+
+    /// The identifier in a header `Cookie`; `None` without one that a session could have.
+    pub fn cookie_of<'a>(&self, header: &'a str) -> Option<&'a str> {
+        let mut pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
+        let (_, value) = pairs.find(|(name, _)| *name == self.cookie)?;
+        let is_possible = value.len() == LENGTH && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_possible.then_some(value)
     }
 
     /// The key of a session; `None` if there is no such session any more.
@@ -133,16 +155,6 @@ fn hash(identifier: &str) -> Hash {
     Sha256::digest(identifier.as_bytes()).into()
 }
 
-/// The header `Set-Cookie` that begins a session. A cookie that came over TLS is never sent without.
-pub fn set_cookie(identifier: &str, transport: Transport) -> String {
-    format!("{COOKIE}={identifier}; {}", attributes(transport))
-}
-
-/// The header `Set-Cookie` that ends a session in the browser.
-pub fn clear_cookie(transport: Transport) -> String {
-    format!("{COOKIE}=; Max-Age=0; {}", attributes(transport))
-}
-
 /// How a browser reached the dashboard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -157,14 +169,6 @@ fn attributes(transport: Transport) -> &'static str {
         Transport::Plain => "Path=/_flash/; HttpOnly; SameSite=Strict",
         Transport::Tls => "Path=/_flash/; HttpOnly; SameSite=Strict; Secure",
     }
-}
-
-/// The identifier in a header `Cookie`; `None` without one that a session could have.
-pub fn cookie_of(header: &str) -> Option<&str> {
-    let mut pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| *name == COOKIE)?;
-    let is_possible = value.len() == LENGTH && value.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_possible.then_some(value)
 }
 
 #[cfg(test)]
@@ -224,20 +228,25 @@ mod tests {
 
     #[test]
     fn the_cookie_is_read_back_beside_others_and_nothing_else_is_taken_for_it() {
-        let identifier = Sessions::default().open(());
-        let plain = set_cookie(&identifier, Transport::Plain);
+        let (sessions, others) = (Sessions::default(), Sessions::<()>::default());
+        let identifier = sessions.open(());
+        let plain = sessions.set_cookie(&identifier, Transport::Plain);
         assert!(plain.ends_with("; Path=/_flash/; HttpOnly; SameSite=Strict"), "{plain}");
-        assert!(set_cookie(&identifier, Transport::Tls).ends_with("; Secure"));
+        assert!(sessions.set_cookie(&identifier, Transport::Tls).ends_with("; Secure"));
         let sent = plain.split(';').next().unwrap();
-        assert_eq!(cookie_of(&format!("theme=dark; {sent}; a=b")), Some(identifier.as_str()));
+        // The browser sends what it got from another port of the same host, too.
+        let other = others.set_cookie(&others.open(()), Transport::Plain);
+        let header = format!("{}; {sent}; a=b", other.split(';').next().unwrap());
+        assert_eq!(sessions.cookie_of(&header), Some(identifier.as_str()));
+        assert_ne!(others.cookie_of(&header), Some(identifier.as_str()));
         let wrong = [
             format!("x{sent}"),
-            format!("{COOKIE}=short"),
-            format!("{COOKIE}={}", "ü".repeat(32)),
+            format!("{}=short", sessions.cookie),
+            format!("{}={}", sessions.cookie, "ü".repeat(32)),
             String::new(),
         ];
         for header in wrong {
-            assert_eq!(cookie_of(&header), None, "{header}");
+            assert_eq!(sessions.cookie_of(&header), None, "{header}");
         }
     }
 }

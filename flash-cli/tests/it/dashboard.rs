@@ -297,14 +297,15 @@ async fn an_environment_lets_in_who_has_its_key_and_nobody_else() {
     log_in(&key).await;
     shows(&browser, "#workers th[scope=row]", "greeter").await;
     shows(&browser, "#identity", "production").await;
-    let cookie = browser.get_named_cookie("flash_session").await.unwrap();
+    let cookies = browser.get_all_cookies().await.unwrap();
+    let [cookie] = &cookies[..] else { panic!("one cookie is expected: {cookies:?}") };
     assert_eq!((cookie.http_only(), cookie.path()), (Some(true), Some("/_flash/")));
     assert_eq!(cookie.same_site().map(|own| own.to_string()).as_deref(), Some("Strict"));
     assert!(!cookie.value().contains(&key));
     // The log of an environment follows, and its session opens nothing beside the dashboard.
     go(&browser, &url, "/_flash/logs").await;
     shows(&browser, "#log-state", "following").await;
-    let session = format!("flash_session={}", cookie.value());
+    let session = format!("{}={}", cookie.name(), cookie.value());
     let with_session = |path: &str| client.raw().get(format!("{url}{path}")).header("cookie", &session);
     assert_eq!(client.send(with_session("/_flash/costs")).await.status, 200);
     assert_eq!(client.send(with_session("/v2/greeter/health")).await.status, 401);
@@ -313,6 +314,12 @@ async fn an_environment_lets_in_who_has_its_key_and_nobody_else() {
     let staging = app.json(&["deploy", "info", "staging"])["environment"]["url"].as_str().unwrap().to_owned();
     let request = client.raw().get(format!("{staging}/_flash/costs")).header("cookie", &session);
     assert_eq!(client.send(request).await.status, 401);
+    // A session there leaves the one here alone, although a browser does not tell ports apart.
+    go(&browser, &staging, "/_flash/login").await;
+    log_in(&other).await;
+    shows(&browser, "#identity", "staging").await;
+    go(&browser, &url, "/_flash/workers").await;
+    shows(&browser, "#identity", "production").await;
 
     // The command makes an address that logs in once.
     let printed = app.succeeds(&["dashboard", "production", "--print"]);

@@ -10,7 +10,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use flash_dashboard::{Transport, clear_cookie, cookie_of, set_cookie};
+use flash_dashboard::Transport;
 use flash_protocol::ErrorKind;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -38,13 +38,14 @@ pub(in super::super) fn to_login() -> Response {
 
 /// Whether a request has a session whose key is still accepted.
 pub(in super::super) fn has_session(state: &GatewayState, headers: &HeaderMap) -> bool {
-    let key = identifier(headers).and_then(|identifier| state.dashboard.sessions.key(identifier));
+    let key = identifier(state, headers).and_then(|identifier| state.dashboard.sessions.key(identifier));
     key.is_some_and(|key| state.access_control.still_admits(key))
 }
 
 /// The session that a request presents.
-fn identifier(headers: &HeaderMap) -> Option<&str> {
-    headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(cookie_of)
+fn identifier<'a>(state: &GatewayState, headers: &'a HeaderMap) -> Option<&'a str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies.filter_map(|cookies| state.dashboard.sessions.cookie_of(cookies)).next()
 }
 
 /// Refuses changes that do not come from a page of the dashboard.
@@ -123,15 +124,15 @@ pub(super) async fn log_in(State(state): State<Arc<GatewayState>>, request: Requ
         },
         (None, _) => return again(StatusCode::BAD_REQUEST, "Enter a key."),
     };
-    with_cookie(to_overview(), &set_cookie(&sessions.open(admitted), transport(&headers)))
+    with_cookie(to_overview(), &sessions.set_cookie(&sessions.open(admitted), transport(&headers)))
 }
 
 /// `POST /_flash/logout`
 pub(super) async fn log_out(State(state): State<Arc<GatewayState>>, headers: HeaderMap) -> Response {
-    if let Some(identifier) = identifier(&headers) {
+    if let Some(identifier) = identifier(&state, &headers) {
         state.dashboard.sessions.close(identifier);
     }
-    with_cookie(to_login(), &clear_cookie(transport(&headers)))
+    with_cookie(to_login(), &state.dashboard.sessions.clear_cookie(transport(&headers)))
 }
 
 fn with_cookie(mut response: Response, cookie: &str) -> Response {
