@@ -63,7 +63,7 @@ fn try_compiler(home: &Path) -> Result<(), Failure> {
 }
 
 /// What `flash build --gpu` passes to cargo.
-fn environment(home: &Path, capabilities: &str) -> Result<BTreeMap<String, String>, Failure> {
+pub(crate) fn environment(home: &Path, capabilities: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut doctor = cargo(&["flash", "doctor", EXAMPLE, "--json", "--cuda-env", capabilities]);
     let printed = read(doctor.env("CUDA_HOME", home))?;
     serde_json::from_str(&printed).map_err(Failure::at("flash doctor --cuda-env printed something else"))

@@ -1,5 +1,5 @@
 //! The developer tasks of this workspace: `cargo xtask test`, `lint`, `fuzz`, `bench`, `cuda-build`,
-//! `models`, `site`.
+//! `gpu-check`, `models`, `site`.
 //!
 //! One file per task. Each is a list of commands that you could also type; a task prints every command it runs and
 //! stops at the first that fails.
@@ -8,6 +8,7 @@ mod command;
 mod cuda_build;
 mod failure;
 mod fuzz;
+mod gpu_check;
 mod lint;
 mod metadata;
 mod models;
@@ -41,6 +42,7 @@ use clap::{Parser, Subcommand};
                   cargo xtask bench --json    flash compared with hand-written services\n  \
                   cargo xtask bench platform  the platform itself, compared with its aims\n  \
                   cargo xtask cuda-build      the example with CUDA; needs no GPU\n  \
+                  cargo xtask gpu-check       models on a GPU; --cpu tries the checks without one\n  \
                   cargo xtask models          the weights that tests and an example use\n  \
                   cargo xtask site            the documentation as a site"
 )]
@@ -56,6 +58,7 @@ enum Task {
     Fuzz(fuzz::Arguments),
     Bench(bench::Arguments),
     CudaBuild(cuda_build::Arguments),
+    GpuCheck(gpu_check::Arguments),
     Models(models::Arguments),
     Site(site::Arguments),
 }
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::CudaBuild(arguments) => cuda_build::run(&arguments),
+        Task::GpuCheck(arguments) => gpu_check::run(&arguments),
         Task::Models(arguments) => models::run(&arguments),
         Task::Site(arguments) => site::run(&arguments),
     };
