@@ -20,7 +20,7 @@ fn directory(files: &[(&str, &[u8])]) -> TempDir {
     directory
 }
 
-/// The error with its causes. Asserts that it is one line and names this directory.
+/// The error and its causes, which must be one line that names this directory.
 fn said(error: &LoadError, place: &Path) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();
