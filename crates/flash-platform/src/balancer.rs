@@ -406,8 +406,8 @@ impl Balancer {
         request_id: &str,
     ) -> Result<Slot, NoBackend> {
         let mut waiting = match self.take_or_queue(choice, request_id)? {
-            Acquired::Slot(slot) => return Ok(*slot),
-            Acquired::Queued(waiting) => waiting,
+            Ok(slot) => return Ok(slot),
+            Err(waiting) => waiting,
         };
         self.changed.notify_one();
         match tokio::time::timeout_at(limit.until, &mut waiting.turn).await {
@@ -419,17 +419,18 @@ impl Balancer {
         }
     }
 
+    /// A slot, or else a place in the line.
     fn take_or_queue(
         self: &Arc<Self>,
         choice: &WorkerChoice,
         request_id: &str,
-    ) -> Result<Acquired<'_>, NoBackend> {
+    ) -> Result<Result<Slot, Waiting<'_>>, NoBackend> {
         let mut inner = self.lock();
         let request_id: Arc<str> = request_id.into();
         if let Some(worker) = inner.choose(choice)
             && let Some(slot) = inner.occupy(self, &worker, request_id.clone())
         {
-            return Ok(Acquired::Slot(Box::new(slot)));
+            return Ok(Ok(slot));
         }
         let waiting = inner.waiting();
         if waiting >= MAX_WAITING {
@@ -452,7 +453,7 @@ impl Balancer {
                 Some(worker.clone())
             }
         };
-        Ok(Acquired::Queued(Waiting { balancer: self, number, only, turn }))
+        Ok(Err(Waiting { balancer: self, number, only, turn }))
     }
 
     /// Gives the free slots of a worker to the requests that have waited longest.
@@ -514,13 +515,6 @@ impl Balancer {
         let inner = self.lock();
         inner.waiting() == 0 && inner.backends.values().all(|backend| backend.requests.is_empty())
     }
-}
-
-/// The immediate result of asking for a worker.
-enum Acquired<'a> {
-    /// In a box: it is much larger than a place in the line.
-    Slot(Box<Slot>),
-    Queued(Waiting<'a>),
 }
 
 #[cfg(test)]

@@ -228,9 +228,14 @@ fn count(tally: &Tally, ended: &Ended) {
         tally.ran_in_batch(ended.function.as_deref(), batch);
     }
     let id = ended.job.to_string();
+    if ending == Ending::Failed {
+        let request_id = ended.request_id.as_deref().unwrap_or(&id);
+        let message = ended.error.as_deref().unwrap_or_else(|| ended.status.as_str());
+        tally.record_problem(message, Some(request_id), ended.worker.as_deref());
+    }
     tally.hops.add(Hop {
         request_id: ended.request_id.clone().unwrap_or_else(|| id.clone()),
-        job: Some(id.clone()),
+        job: Some(id),
         function: ended.function.clone(),
         worker: ended.worker.clone(),
         status: ended.status,
@@ -240,9 +245,4 @@ fn count(tally: &Tally, ended: &Ended) {
         cost: ended.cost,
         error: ended.error.clone(),
     });
-    if ending == Ending::Failed {
-        let request_id = ended.request_id.as_deref().unwrap_or(&id);
-        let message = ended.error.as_deref().unwrap_or_else(|| ended.status.as_str());
-        tally.record_problem(message, Some(request_id), ended.worker.as_deref());
-    }
 }

@@ -3,7 +3,10 @@ use maud::{Markup, html};
 
 use super::{
     frame::{Scripts, page},
-    parts::{amount, empty, time},
+    parts::{
+        Column::{Number, Text},
+        amount, empty, table, time,
+    },
 };
 use crate::{
     text::{count, duration},
@@ -37,70 +40,60 @@ fn types(view: &Costs) -> Markup {
     if view.types.is_empty() {
         return empty("Nothing was spent yet.", &html! { p { "Costs begin with the first worker." } });
     }
-    html! {
-        h2 { "By worker type" }
-        div.scroll tabindex="0" role="region" aria-label="Costs by worker type" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Worker type" }
-                        th.number scope="col" { "Price per hour" }
-                        th.number scope="col" { "Workers" }
-                        th.number scope="col" { "Starting" }
-                        th.number scope="col" { "Working" }
-                        th.number scope="col" { "Idle" }
-                        th.number scope="col" { "In all" }
-                    }
-                }
-                tbody {
-                    @for own in &view.types {
-                        tr {
-                            th scope="row" { (own.name) }
-                            td.number { @if let Some(price) = own.per_hour { (amount(price)) } @else { span.dim { "not known" } } }
-                            td.number { (count(own.workers)) }
-                            td.number { (amount(own.start)) }
-                            td.number { (amount(own.run)) }
-                            td.number { (amount(own.idle)) }
-                            td.number { strong { (amount(own.bill)) } }
-                        }
-                    }
-                }
+    let columns = [
+        Text("Worker type"),
+        Number("Price per hour"),
+        Number("Workers"),
+        Number("Starting"),
+        Number("Working"),
+        Number("Idle"),
+        Number("In all"),
+    ];
+    let rows = html! {
+        @for own in &view.types {
+            tr {
+                th scope="row" { (own.name) }
+                td.number { @if let Some(price) = own.per_hour { (amount(price)) } @else { span.dim { "not known" } } }
+                td.number { (count(own.workers)) }
+                td.number { (amount(own.start)) }
+                td.number { (amount(own.run)) }
+                td.number { (amount(own.idle)) }
+                td.number { strong { (amount(own.bill)) } }
             }
         }
+    };
+    html! {
+        h2 { "By worker type" }
+        (table("Costs by worker type", &columns, &rows))
     }
 }
 
 fn functions(view: &Costs) -> Markup {
+    let columns = [
+        Text("Function"),
+        Text("Worker type"),
+        Number("Calls"),
+        Number("Ran"),
+        Number("A call"),
+        Number("In all"),
+    ];
+    let rows = html! {
+        @for own in &view.functions {
+            tr {
+                th scope="row" { (own.function) }
+                td { (own.worker_type) }
+                td.number { (count(own.calls)) }
+                td.number { (duration(own.ran)) }
+                td.number { (amount(own.cost / own.calls.max(1))) }
+                td.number { strong { (amount(own.cost)) } }
+            }
+        }
+    };
     html! {
         @if !view.functions.is_empty() {
             h2 { "By function" }
             p.dim { "The share of each function in the time that workers work. Start and idle time belong to none." }
-            div.scroll tabindex="0" role="region" aria-label="Costs by function" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Function" }
-                            th scope="col" { "Worker type" }
-                            th.number scope="col" { "Calls" }
-                            th.number scope="col" { "Ran" }
-                            th.number scope="col" { "A call" }
-                            th.number scope="col" { "In all" }
-                        }
-                    }
-                    tbody {
-                        @for own in &view.functions {
-                            tr {
-                                th scope="row" { (own.function) }
-                                td { (own.worker_type) }
-                                td.number { (count(own.calls)) }
-                                td.number { (duration(own.ran)) }
-                                td.number { (amount(own.cost / own.calls.max(1))) }
-                                td.number { strong { (amount(own.cost)) } }
-                            }
-                        }
-                    }
-                }
-            }
+            (table("Costs by function", &columns, &rows))
         }
     }
 }

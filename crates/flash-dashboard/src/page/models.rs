@@ -3,7 +3,10 @@ use maud::{Markup, html};
 
 use super::{
     frame::{Scripts, page},
-    parts::chart,
+    parts::{
+        Column::{Number, Text},
+        chart, table,
+    },
 };
 use crate::{
     text::{count, duration, rate},
@@ -29,70 +32,60 @@ pub fn models(frame: &Frame, view: &Models) -> String {
 }
 
 fn model_table(models: &[Model]) -> Markup {
-    html! {
-        div.scroll tabindex="0" role="region" aria-label="Models" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Model" }
-                        th.number scope="col" { "Running" }
-                        th.number scope="col" { "Waiting" }
-                        th.number scope="col" { "Answers" }
-                        th.number scope="col" { "Tokens in" }
-                        th.number scope="col" { "Tokens out" }
-                        th.number scope="col" { "Tokens per second" }
-                        th.number scope="col" { "First token" }
-                        th.number scope="col" { "Each next" }
-                    }
-                }
-                tbody {
-                    @for own in models {
-                        tr {
-                            th scope="row" { (own.name) div.dim { (own.worker_type) } }
-                            td.number { (own.running) }
-                            td.number { (own.waiting) }
-                            td.number { (count(own.answers)) }
-                            td.number { (count(own.tokens.0)) }
-                            td.number { (count(own.tokens.1)) }
-                            td.number { (rate(own.per_second)) }
-                            @for mean in [own.first_token, own.between_tokens] {
-                                td.number { @match mean { Some(mean) => { (duration(mean)) } None => { "–" } } }
-                            }
-                        }
-                    }
+    let columns = [
+        Text("Model"),
+        Number("Running"),
+        Number("Waiting"),
+        Number("Answers"),
+        Number("Tokens in"),
+        Number("Tokens out"),
+        Number("Tokens per second"),
+        Number("First token"),
+        Number("Each next"),
+    ];
+    let rows = html! {
+        @for own in models {
+            tr {
+                th scope="row" { (own.name) div.dim { (own.worker_type) } }
+                td.number { (own.running) }
+                td.number { (own.waiting) }
+                td.number { (count(own.answers)) }
+                td.number { (count(own.tokens.0)) }
+                td.number { (count(own.tokens.1)) }
+                td.number { (rate(own.per_second)) }
+                @for mean in [own.first_token, own.between_tokens] {
+                    td.number { @match mean { Some(mean) => { (duration(mean)) } None => { "–" } } }
                 }
             }
         }
+    };
+    html! {
+        (table("Models", &columns, &rows))
         p.dim { "Times are means since the platform started; tokens per second are those of the last minute." }
     }
 }
 
 fn batch_table(batches: &[Batches]) -> Markup {
-    html! {
-        h2 { "Batches" }
-        div.scroll tabindex="0" role="region" aria-label="Batches" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Function" }
-                        th.number scope="col" { "Batches" }
-                        th.number scope="col" { "Calls of one" }
-                        th.number scope="col" { "A call waits" }
-                        th.number scope="col" { "A batch runs" }
-                    }
-                }
-                tbody {
-                    @for own in batches {
-                        tr {
-                            th scope="row" { (own.function) div.dim { (own.worker_type) } }
-                            td.number { (count(own.batches)) }
-                            td.number { (format!("{:.1}", own.size)) }
-                            td.number { (duration(own.wait)) }
-                            td.number { (duration(own.run)) }
-                        }
-                    }
-                }
+    let columns = [
+        Text("Function"),
+        Number("Batches"),
+        Number("Calls of one"),
+        Number("A call waits"),
+        Number("A batch runs"),
+    ];
+    let rows = html! {
+        @for own in batches {
+            tr {
+                th scope="row" { (own.function) div.dim { (own.worker_type) } }
+                td.number { (count(own.batches)) }
+                td.number { (format!("{:.1}", own.size)) }
+                td.number { (duration(own.wait)) }
+                td.number { (duration(own.run)) }
             }
         }
+    };
+    html! {
+        h2 { "Batches" }
+        (table("Batches", &columns, &rows))
     }
 }

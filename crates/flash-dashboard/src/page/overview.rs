@@ -3,7 +3,10 @@ use maud::{Markup, html};
 
 use super::{
     frame::{Scripts, page},
-    parts::{amount, chart, command, empty, request_link, time, workers},
+    parts::{
+        Column::{Explained, Number, Text},
+        amount, chart, command, empty, request_link, table, time, workers,
+    },
 };
 use crate::{
     text::{ago, count, duration, rate},
@@ -72,27 +75,24 @@ fn worker_types(view: &Overview) -> Markup {
     }
     let is_untouched =
         view.workers.iter().all(|own| own.completed + own.failed + own.waiting + own.running == 0);
+    let columns = [
+        Text("Worker type"),
+        Text("Workers"),
+        Number("Waiting"),
+        Number("Running"),
+        Number("Per second"),
+        Explained("p50", "Half of the latest calls took no longer"),
+        Explained("p95", "95 of 100 of the latest calls took no longer"),
+        Explained("p99", "99 of 100 of the latest calls took no longer"),
+        Number("Completed"),
+        Number("Failed"),
+        Number("Cost"),
+    ];
+    let rows = html! {
+        @for own in &view.workers { (row(own)) }
+    };
     html! {
-        div.scroll tabindex="0" role="region" aria-label="Worker types" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Worker type" }
-                        th scope="col" { "Workers" }
-                        th.number scope="col" { "Waiting" }
-                        th.number scope="col" { "Running" }
-                        th.number scope="col" { "Per second" }
-                        th.number scope="col" { abbr title="Half of the latest calls took no longer" { "p50" } }
-                        th.number scope="col" { abbr title="95 of 100 of the latest calls took no longer" { "p95" } }
-                        th.number scope="col" { abbr title="99 of 100 of the latest calls took no longer" { "p99" } }
-                        th.number scope="col" { "Completed" }
-                        th.number scope="col" { "Failed" }
-                        th.number scope="col" { "Cost" }
-                    }
-                }
-                tbody { @for own in &view.workers { (row(own)) } }
-            }
-        }
+        (table("Worker types", &columns, &rows))
         @if is_untouched && let Some(example) = &view.example {
             p { "No calls yet. Send the first one:" }
             (command(example))

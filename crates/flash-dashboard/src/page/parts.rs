@@ -96,6 +96,37 @@ pub(super) fn chart(chart: &Chart) -> Markup {
     }
 }
 
+/// The heading of a column.
+#[derive(Clone, Copy)]
+pub(super) enum Column {
+    Text(&'static str),
+    Number(&'static str),
+    /// Numbers under a short heading, with what it means.
+    Explained(&'static str, &'static str),
+}
+
+/// A table that scrolls by itself where it is wider than the page. `rows` are its `tr`.
+pub(super) fn table(label: &str, columns: &[Column], rows: &Markup) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(label) {
+            table {
+                thead {
+                    tr {
+                        @for column in columns {
+                            @match column {
+                                Column::Text(name) => { th scope="col" { (name) } }
+                                Column::Number(name) => { th.number scope="col" { (name) } }
+                                Column::Explained(name, meaning) => { th.number scope="col" { abbr title=(meaning) { (name) } } }
+                            }
+                        }
+                    }
+                }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
 /// Why there is nothing to see, and what to do.
 pub(super) fn empty(title: &str, more: &Markup) -> Markup {
     html! {

@@ -3,7 +3,10 @@ use maud::{Markup, html};
 
 use super::{
     frame::{Scripts, page},
-    parts::{amount, called, command, empty, request_link, state, time, worker_link},
+    parts::{
+        Column::{Number, Text},
+        amount, called, command, empty, request_link, state, table, time, worker_link,
+    },
 };
 use crate::{
     text::{ago, counted, duration},
@@ -58,24 +61,21 @@ fn list(frame: &Frame, view: &Requests) -> Markup {
             },
         );
     }
+    let columns = [
+        Text("Request"),
+        Text("Function"),
+        Text("State"),
+        Text("Arrived"),
+        Number("Waited"),
+        Number("Ran"),
+        Number("Cost"),
+        Text("Worker"),
+    ];
+    let rows = html! {
+        @for row in &view.rows { (request_row(frame, row)) }
+    };
     html! {
-        div.scroll tabindex="0" role="region" aria-label="Requests" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Request" }
-                        th scope="col" { "Function" }
-                        th scope="col" { "State" }
-                        th scope="col" { "Arrived" }
-                        th.number scope="col" { "Waited" }
-                        th.number scope="col" { "Ran" }
-                        th.number scope="col" { "Cost" }
-                        th scope="col" { "Worker" }
-                    }
-                }
-                tbody { @for row in &view.rows { (request_row(frame, row)) } }
-            }
-        }
+        (table("Requests", &columns, &rows))
         p.dim {
             (counted(view.rows.len(), "request", "requests"))
             @if view.has_more { ", the latest that fit; narrow the search to see others" }

@@ -3,7 +3,7 @@ use maud::{Markup, html};
 
 use super::{
     frame::{Scripts, page},
-    parts::{request_link, state, time},
+    parts::{Column::Text, request_link, state, table, time},
 };
 use crate::{
     text::encoded,
@@ -12,23 +12,14 @@ use crate::{
 
 /// All schedules of the live release.
 pub fn schedules(frame: &Frame, view: &[Schedule]) -> String {
+    let columns = [Text("Function"), Text("When"), Text("Next"), Text("Last run"), Text("Do")];
+    let rows = html! {
+        @for own in view { (row(own)) }
+    };
     let content = html! {
         h1 { "Schedules" }
         div #all data-live {
-            div.scroll tabindex="0" role="region" aria-label="Schedules" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Function" }
-                            th scope="col" { "When" }
-                            th scope="col" { "Next" }
-                            th scope="col" { "Last run" }
-                            th scope="col" { "Do" }
-                        }
-                    }
-                    tbody { @for own in view { (row(own)) } }
-                }
-            }
+            (table("Schedules", &columns, &rows))
         }
     };
     page(frame, Page::Schedules, "Schedules", Scripts::Live, &content)
