@@ -1,6 +1,6 @@
 //! The parts of a `flash run` that outlive it: the job store with `--keep`, and the secret that signs webhooks.
 use std::{
-    io::Write as _,
+    io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -91,18 +91,81 @@ pub(super) fn webhook_secret(package: &Path, dotenv: &[(String, String)]) -> Res
         return Secret::parse(&given).map_err(|error| Failure::unusable(format!("{VARIABLE}: {error}")));
     }
     let path = package.join(".flash").join("webhook_secret");
-    let problem = |error: std::io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
+    let problem = |error: io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
     match std::fs::read_to_string(&path) {
-        Ok(text) => Secret::parse(&text).map_err(|error| {
-            Failure::failed(format!("{}: {error}", path.display())).hint("remove the file to get a new one")
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Ok(text) => parse_stored(&path, &text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let secret = Secret::random();
-            let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(&path).map_err(problem)?;
-            file.write_all(secret.reveal().as_bytes()).map_err(problem)?;
-            Ok(secret)
+            match store_new(&path, &secret).map_err(problem)? {
+                Stored::Ours => Ok(secret),
+                Stored::Theirs => parse_stored(&path, &std::fs::read_to_string(&path).map_err(problem)?),
+            }
         }
         Err(error) => Err(problem(error)),
+    }
+}
+
+fn parse_stored(path: &Path, text: &str) -> Result<Secret, Failure> {
+    Secret::parse(text).map_err(|error| {
+        Failure::failed(format!("{}: {error}", path.display())).hint("remove the file to get a new one")
+    })
+}
+
+/// Whose secret is stored, when several `flash run` of a project start at the same moment.
+#[derive(Debug, PartialEq, Eq)]
+enum Stored {
+    /// The one that was to be stored.
+    Ours,
+    /// That of another process, which was faster.
+    Theirs,
+}
+
+/// Stores a secret whole, readable only by its owner, unless there is one by now.
+fn store_new(path: &Path, secret: &Secret) -> io::Result<Stored> {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(secret.reveal().as_bytes())?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(Stored::Ours),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Stored::Theirs),
+        Err(error) => Err(error.error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn all_that_start_at_once_use_one_secret() {
+        let package = tempfile::tempdir().unwrap();
+        let directory = package.path().join(".flash");
+        std::fs::create_dir(&directory).unwrap();
+        let starts = 16;
+        let at_once = std::sync::Barrier::new(starts);
+        let secret = || {
+            at_once.wait();
+            webhook_secret(package.path(), &[]).unwrap().reveal().to_owned()
+        };
+        let mut secrets: Vec<String> = std::thread::scope(|scope| {
+            let started: Vec<_> = (0..starts).map(|_| scope.spawn(secret)).collect();
+            started.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        secrets.dedup();
+        assert_eq!(secrets, [std::fs::read_to_string(directory.join("webhook_secret")).unwrap()]);
+        let files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|file| file.unwrap()).collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_secret_is_stored_once_and_never_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("webhook_secret");
+        let (first, second) = (Secret::random(), Secret::random());
+        assert_eq!(store_new(&path, &first).unwrap(), Stored::Ours);
+        assert_eq!(store_new(&path, &second).unwrap(), Stored::Theirs);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), first.reveal());
     }
 }
