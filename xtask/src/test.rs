@@ -3,7 +3,10 @@
 //! First prepares what the tests need, each part only if it is missing; after that no network is needed. What is
 //! skipped elsewhere is an error here: tests of models, of containers and of the official Python package must run,
 //! or the task fails.
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
@@ -24,7 +27,7 @@ use crate::{
 /// target/test-node. Then checks format, clippy and documentation, builds the programs that
 /// tests start, packages the crates that are published, and runs unit, integration and doc tests: with cargo-nextest
 /// if it is installed, else with `cargo test`. Lists the slowest tests. A few tests take minutes: they run if what
-/// they cover changed within a day of the last commit, or with --all.
+/// they cover changed within eight hours of the last commit, or with --all.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --all\n  cargo xtask test --no-lint\n  \
@@ -35,7 +38,7 @@ pub(crate) struct Arguments {
     /// Skip format, clippy, documentation and packages.
     #[arg(long)]
     no_lint: bool,
-    /// Run the slow tests even if nothing that they cover changed within a day.
+    /// Run the slow tests even if nothing that they cover changed within eight hours.
     #[arg(long)]
     all: bool,
     /// Arguments for the test runner (`cargo nextest run` or `cargo test`): packages, test names. Without a
@@ -83,6 +86,9 @@ const WITH_MODELS: [&str; 8] = [
 
 /// Written by cargo-nextest, as `.config/nextest.toml` says.
 const REPORT: &str = "junit.xml";
+
+/// How many tests cargo-nextest runs at a time.
+const THREADS: &str = "NEXTEST_TEST_THREADS";
 
 /// What tests left out, in the target directory.
 const SKIPPED: &str = "skipped-tests.txt";
@@ -145,6 +151,11 @@ fn tests(arguments: &Arguments, models: &Models, python: &Path, node: Option<&Pa
         };
         let is_models = packages == WITH_MODELS;
         runner.args(packages).args(slow::leave_out(&not_due)).args(&arguments.for_runner);
+        if has_nextest && !is_models && std::env::var_os(THREADS).is_none() {
+            // Most wait for other processes a good part of their time: one more than there are cores uses them better.
+            let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            runner.env(THREADS, (cores + 1).to_string());
+        }
         runner.env("FLASH_REQUIRE_MODELS", "1");
         if is_models {
             // They run beside each other: threads of one model would only take turns with those of another.
