@@ -1,12 +1,17 @@
 //! A line of a worker's log, as text and as JSON.
 use flash_logs::LogLine;
 use flash_target::{LogRecord, LogStream};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::colour::{DIM, RED, RESET};
 
-/// A log line, from any source.
+/// What a log line is among the events of `--json`.
+const EVENT: &str = "log";
+
+/// A log line, from any source. Its members are those of its JSON, in this order.
+#[derive(Serialize)]
 pub(super) struct LogText<'a> {
+    event: &'static str,
     time_ms: u64,
     release: Option<u64>,
     worker_type: &'a str,
@@ -22,6 +27,7 @@ impl<'a> From<&'a LogLine> for LogText<'a> {
     fn from(line: &'a LogLine) -> Self {
         let time = line.time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self {
+            event: EVENT,
             time_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             release: line.release,
             worker_type: &line.worker_type,
@@ -38,6 +44,7 @@ impl<'a> From<&'a LogLine> for LogText<'a> {
 impl<'a> From<&'a LogRecord> for LogText<'a> {
     fn from(record: &'a LogRecord) -> Self {
         Self {
+            event: EVENT,
             time_ms: record.time_us / 1000,
             release: record.release,
             worker_type: &record.worker_type,
@@ -53,19 +60,9 @@ impl<'a> From<&'a LogRecord> for LogText<'a> {
 
 impl LogText<'_> {
     /// For programs.
-    pub(super) fn json(&self) -> Value {
-        json!({
-            "event": "log",
-            "time_ms": self.time_ms,
-            "release": self.release,
-            "worker_type": self.worker_type,
-            "worker": self.worker,
-            "request_id": self.request_id,
-            "job_id": self.job_id,
-            "stream": self.stream,
-            "level": self.level,
-            "text": self.text,
-        })
+    pub(super) fn json(&self) -> String {
+        // It consists of texts and numbers, so it has a JSON form.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// The worker that printed it, or its type.

@@ -287,7 +287,7 @@ impl Output {
 
     fn rendered(&self, line: &LogText<'_>) -> String {
         if self.is_json() {
-            return line.json().to_string();
+            return line.json();
         }
         let own = line.worker().len();
         let width = self.width.fetch_max(own, Ordering::Relaxed).max(own);

@@ -14,10 +14,16 @@ use std::{
 /// How many log lines may wait for a slow reader, and how many bytes.
 const QUEUED_LOGS: usize = 20_000;
 const QUEUED_BYTES: usize = 16 << 20;
+/// How much is written at once.
+const BUFFER_BYTES: usize = 64 << 10;
 /// Extra room for lines of other kinds.
 const RESERVE: usize = 1_000;
 /// How long to wait for a line to be written, so that it precedes the output of others.
 const SETTLING: Duration = Duration::from_millis(20);
+
+/// How long log lines wait for others, to be written together. Under load each would otherwise wake the thread and be a
+/// write of its own.
+const GATHERING: Duration = Duration::from_millis(5);
 
 /// Which lines are dropped first when nobody reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +48,8 @@ struct State {
 }
 
 enum Message {
+    /// May wait for more of its kind.
+    Log(String),
     Line(String),
     /// Without a line break.
     Raw(Vec<u8>),
@@ -95,7 +103,11 @@ impl LineWriter {
         }
         let bytes = line.len();
         self.state.add(bytes);
-        let sent = self.messages.try_send(Message::Line(line)).is_ok();
+        let message = match priority {
+            DropPriority::Log => Message::Log(line),
+            DropPriority::Event => Message::Line(line),
+        };
+        let sent = self.messages.try_send(message).is_ok();
         if !sent {
             self.state.remove(bytes);
         }
@@ -130,14 +142,18 @@ impl LineWriter {
     }
 }
 
-/// Writes lines as they come: all that are waiting in one write. After the reader is gone, nothing more is written.
+/// Writes lines as they come, log lines a moment later: all that are waiting in one write. After the reader is gone,
+/// nothing more is written.
 fn write_lines(to: impl Write, queued: &Receiver<Message>, state: &State) {
-    let mut to = BufWriter::new(to);
+    let mut to = BufWriter::with_capacity(BUFFER_BYTES, to);
     let mut wrong = None;
     while let Ok(first) = queued.recv() {
+        if matches!(first, Message::Log(_)) {
+            std::thread::sleep(GATHERING);
+        }
         for message in std::iter::once(first).chain(queued.try_iter()) {
             match message {
-                Message::Line(line) => {
+                Message::Log(line) | Message::Line(line) => {
                     note(&mut wrong, to.write_all(line.as_bytes()).and_then(|()| to.write_all(b"\n")));
                     state.remove(line.len());
                 }

@@ -5,6 +5,7 @@
 //! long the first job waits for its worker (`first_job`), and how bytes pass between workers (`pictures`). The sides are measured in turns, so that other load on
 //! the machine affects both. Every answer is checked; a wrong one ends the benchmark.
 mod compare;
+mod cpu;
 mod first_job;
 mod images;
 mod load;
@@ -31,18 +32,19 @@ use report::Report;
 /// Measures four things: a pipeline of three stages behind a route, against three axum services that call each
 /// other; one `runsync` of a function that does nothing, against an axum handler that does nothing; the time
 /// from no worker to the first finished job; and a picture of 8 MB through three workers, as bytes against base64. Everything is built with --release. Load generator, servers and
-/// workers share this machine's cores: run nothing else, and compare only the ratios with another machine.
+/// workers share this machine's cores: run nothing else, and compare only the ratios with another machine. If the first
+/// and the last rounds of a side differ by more than 15 %, the machine was not steady, and its aims are not judged.
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --seconds 3 --connections 16\n  \
                         cargo xtask bench --json > bench.json\n\n\
-                        A run takes about 30 times the seconds, plus warm-ups."
+                        A run takes about 50 times the seconds, plus warm-ups."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     other: Option<Other>,
-    /// Seconds of one measurement, after 2 seconds of warm-up. Each is taken in three rounds, and the medians are
+    /// Seconds of one measurement, after 2 seconds of warm-up. Each is taken in five rounds, and the medians are
     /// reported.
     #[arg(long, default_value = "10")]
     seconds: NonZeroUsize,

@@ -4,7 +4,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::{
-    compare::{Comparison, Plan, compare},
+    compare::{Comparison, Plan, Side, compare},
     load::{self, Target},
     programs::start_handwritten,
     server::Server,
@@ -19,7 +19,8 @@ pub(super) async fn measure(app: &Server, plan: &Plan) -> Result<Vec<Comparison>
     for target in [&flash, &handwritten] {
         check(target).await?;
     }
-    compare(&flash, &handwritten, plan).await
+    let flash = Side { target: flash, servers: app.processes() };
+    compare(&flash, &Side { target: handwritten, servers: service.processes() }, plan).await
 }
 
 fn target(name: &'static str, server: &Server, path: &str) -> Target {

@@ -3,7 +3,7 @@ use hyper::Method;
 use serde::Serialize;
 
 use super::{
-    compare::{Plan, compare},
+    compare::{Plan, Side, compare},
     load::{self, Measured, Target},
     server::Server,
 };
@@ -30,9 +30,10 @@ pub(super) async fn measure(app: &Server, plan: &Plan) -> Result<Pictures, Failu
         }
     }
     let plan = Plan { connections: vec![1], time: plan.time };
-    let compared = compare(&bytes, &base64, &plan).await?;
+    let side = |target| Side { target, servers: app.processes() };
+    let compared = compare(&side(bytes), &side(base64), &plan).await?;
     let one = compared.first().ok_or_else(|| Failure::new("pictures were not measured"))?;
-    Ok(Pictures { bytes: one.flash, base64: one.handwritten })
+    Ok(Pictures { bytes: one.flash.median, base64: one.handwritten.median })
 }
 
 fn target(name: &'static str, app: &Server, path: &str) -> Target {

@@ -4,7 +4,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::{
-    compare::{Comparison, Plan, compare},
+    compare::{Comparison, Plan, Side, compare},
     load::{self, Target},
     programs::start_handwritten,
     server::Server,
@@ -25,7 +25,9 @@ pub(super) async fn measure(app: &Server, plan: &Plan) -> Result<Vec<Comparison>
     let flash = target("pipeline on flash", app);
     let handwritten = target("pipeline by hand", &preprocess);
     same_answers(&flash, &handwritten).await?;
-    compare(&flash, &handwritten, plan).await
+    let of_flash = Side { target: flash, servers: app.processes() };
+    let servers = [&preprocess, &infer, &postprocess].into_iter().flat_map(Server::processes).collect();
+    compare(&of_flash, &Side { target: handwritten, servers }, plan).await
 }
 
 fn target(name: &'static str, server: &Server) -> Target {

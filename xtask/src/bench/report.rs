@@ -33,24 +33,58 @@ pub(super) struct Aim {
     what: String,
     aim: String,
     measured: f64,
-    met: bool,
+    verdict: Verdict,
+}
+
+/// Whether an aim is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Met,
+    NotMet,
+    /// The machine was not steady enough to tell.
+    Unsteady,
+}
+
+impl Verdict {
+    fn of(met: bool) -> Self {
+        if met { Self::Met } else { Self::NotMet }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::NotMet => "not met",
+            Self::Unsteady => "no result: rounds differ too much",
+        }
+    }
 }
 
 impl Aim {
     pub(super) fn at_least(what: &str, measured: f64, bound: f64) -> Self {
-        Self { what: what.to_owned(), aim: format!(">= {bound}"), measured, met: measured >= bound }
+        let verdict = Verdict::of(measured >= bound);
+        Self { what: what.to_owned(), aim: format!(">= {bound}"), measured, verdict }
     }
 
     pub(super) fn below(what: &str, measured: f64, bound: f64) -> Self {
-        Self { what: what.to_owned(), aim: format!("< {bound}"), measured, met: measured < bound }
+        let verdict = Verdict::of(measured < bound);
+        Self { what: what.to_owned(), aim: format!("< {bound}"), measured, verdict }
+    }
+
+    /// Judged only if the machine was steady in this comparison.
+    fn if_steady(mut self, compared: Option<&Comparison>) -> Self {
+        if !compared.is_some_and(Comparison::is_steady) {
+            self.verdict = Verdict::Unsteady;
+        }
+        self
     }
 }
 
 /// One line for each.
 pub(super) fn aims_table(aims: &[Aim]) -> String {
     let mut text = String::new();
-    for Aim { what, aim, measured, met } in aims {
-        let verdict = if *met { "met" } else { "not met" };
+    for Aim { what, aim, measured, verdict } in aims {
+        let verdict = verdict.text();
         line(&mut text, format!("  {what:<46} {aim:>9}  measured {measured:>9.3}  {verdict}"));
     }
     text
@@ -68,8 +102,9 @@ impl Report {
         let (connections, ratio) =
             pipeline.last().map_or((0, f64::NAN), |loaded| (loaded.connections, loaded.throughput_ratio));
         let aims = vec![
-            Aim::at_least(&format!("pipeline, throughput at {connections} connections, ratio"), ratio, 0.5),
-            Aim::below("pipeline, added median per hop, ms", added, 0.3),
+            Aim::at_least(&format!("pipeline, throughput at {connections} connections, ratio"), ratio, 0.5)
+                .if_steady(pipeline.last()),
+            Aim::below("pipeline, added median per hop, ms", added, 0.3).if_steady(pipeline.first()),
             Aim::below("first job from no worker, ms", first_job.median_ms, 30.0),
         ];
         Self {
@@ -90,7 +125,7 @@ impl Report {
 
     pub(super) fn table(&self) -> String {
         let mut text = format!(
-            "{} cores, shared by load generator, servers and workers; {} s a measurement, medians of 3 rounds\n",
+            "{} cores, shared by load generator, servers and workers; {} s a measurement, medians of 5 rounds\n",
             self.cores, self.seconds
         );
         comparisons(&mut text, "Pipeline: POST /classify, three stages", &self.pipeline);
@@ -123,17 +158,33 @@ impl Report {
 fn comparisons(text: &mut String, title: &str, comparisons: &[Comparison]) {
     line(text, format!("\n{title}"));
     line(text, format!("  {:<24} {:>12} {:>12} {:>8}", "", "flash", "by hand", "ratio"));
-    for Comparison { connections, flash, handwritten, .. } in comparisons {
-        let connections = counted(*connections);
+    for comparison in comparisons {
+        let Comparison { flash, handwritten, .. } = comparison;
+        let connections = counted(comparison.connections);
+        let (of_flash, by_hand) = (&flash.median, &handwritten.median);
         let rows = [
-            ("req/s", 0, flash.requests_per_second, handwritten.requests_per_second),
-            ("p50 ms", 3, flash.p50_ms, handwritten.p50_ms),
-            ("p99 ms", 3, flash.p99_ms, handwritten.p99_ms),
+            ("req/s", 0, of_flash.requests_per_second, by_hand.requests_per_second),
+            ("p50 ms", 3, of_flash.p50_ms, by_hand.p50_ms),
+            ("p99 ms", 3, of_flash.p99_ms, by_hand.p99_ms),
+            ("CPU µs", 0, flash.cpu_us, handwritten.cpu_us),
         ];
         for (unit, digits, flash, handwritten) in rows {
             let what = format!("{connections}, {unit}");
             let ratio = flash / handwritten;
             line(text, format!("  {what:<24} {flash:>12.digits$} {handwritten:>12.digits$} {ratio:>7.2}x"));
+        }
+        let what = format!("{connections}, spread");
+        let percent = |part: f64| format!("{:.0} %", part * 100.0);
+        line(text, format!("  {what:<24} {:>12} {:>12}", percent(flash.spread), percent(handwritten.spread)));
+        if !comparison.is_steady() {
+            line(text, "    the first and the last rounds differ by over 15 %: no result".to_owned());
+        }
+        for process in flash.rounds.last().into_iter().flat_map(|round| &round.cpu) {
+            // Those of other worker types have next to nothing to do.
+            if process.us_per_request >= 1.0 {
+                let what = format!("  CPU µs, {}", process.name);
+                line(text, format!("  {what:<24} {:>12.0}", process.us_per_request));
+            }
         }
     }
 }

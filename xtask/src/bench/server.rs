@@ -79,6 +79,11 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
+    /// The process that was started; none if it has ended.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        self.process().into_iter().collect()
+    }
+
     /// Its process.
     pub(super) fn process(&self) -> Option<u32> {
         self.child.id()

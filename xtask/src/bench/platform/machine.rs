@@ -1,7 +1,9 @@
 //! The machine, and what processes use of it, from Linux's `/proc`.
-use std::{fs, path::Path};
+use std::fs;
 
 use serde::Serialize;
+
+use super::super::cpu::{stat_of, usage};
 
 /// The machine, and its other load.
 #[derive(Debug, Clone, Serialize)]
@@ -82,22 +84,6 @@ pub(super) struct PerJob {
     pub load_generator_us: f64,
 }
 
-fn stat_of(directory: &Path) -> Option<(u32, String)> {
-    let process = directory.file_name()?.to_str()?.parse().ok()?;
-    Some((process, fs::read_to_string(directory.join("stat")).ok()?))
-}
-
-/// Parent and CPU seconds, from `/proc/PID/stat`. Its ticks are hundredths of a second everywhere.
-fn usage(stat: &str) -> Option<(u32, f64)> {
-    const TICKS: f64 = 100.0;
-    // The program's name is in parentheses and may contain anything, even parentheses.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    let parent = fields.get(1)?.parse().ok()?;
-    Some((parent, (ticks(11)? + ticks(12)?) as f64 / TICKS))
-}
-
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     line.split_once(':').map(|(_, value)| value.trim())
@@ -116,13 +102,6 @@ mod tests {
         let status = "Name:\tflash\nVmHWM:\t   50000 kB\nVmRSS:\t   40960 kB\n";
         assert_eq!(kilobytes(status, "VmRSS"), Some(40_960));
         assert_eq!(kilobytes(status, "VmSwap"), None);
-    }
-
-    #[test]
-    fn cpu_time_is_found_behind_any_name() {
-        let stat = "77 (a) b) S 12 77 77 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 9 1 1";
-        assert_eq!(usage(stat), Some((12, 2.0)));
-        assert_eq!(usage("77 (cut"), None);
     }
 
     #[test]
