@@ -12,6 +12,7 @@
 mod autoscaler;
 mod balancer;
 mod build_state;
+mod counters;
 mod error;
 pub mod formats;
 mod gateway;

@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     build_state::BuildState,
+    counters::Posts,
     error::StartError,
     gateway::{self, Dashboard, GatewayState},
     history::History,
@@ -103,7 +104,9 @@ impl Platform {
         log_set_aside(&set_aside, &log);
         let (outbox, ends) = WebhookOutbox::new();
         let (closing, served) = (CancellationToken::new(), CancellationToken::new());
+        let posts: Arc<Posts> = Arc::default();
         let sender = WebhookSender {
+            posts: posts.clone(),
             secret: webhook_secret,
             allowed_networks: webhook_networks,
             store: store.clone(),
@@ -137,7 +140,7 @@ impl Platform {
         gateway.spawn(history.clone().run(releases.clone(), closing.clone()));
         let build_state: Arc<BuildState> = Arc::default();
         let dashboard = Dashboard::new(dashboard, schedules.clone(), history, build_state.clone());
-        let state = Arc::new(GatewayState::new(&context, releases, access, readable_log, dashboard));
+        let state = Arc::new(GatewayState::new(&context, releases, access, readable_log, dashboard, posts));
         gateway.spawn(gateway::serve(listener, share, state.clone(), served.clone()));
         let platform = Self {
             shared: Arc::new(Shared {

@@ -221,14 +221,15 @@ fn count(tally: &Tally, ended: &Ended) {
     let ending = match ended.status {
         JobStatus::Completed => Ending::Completed,
         JobStatus::Cancelled => Ending::Cancelled,
+        JobStatus::TimedOut => Ending::TimedOut,
         _ => Ending::Failed,
     };
-    tally.ended(ended.function.as_deref(), ending, ended.ran);
+    tally.ended(ended.function.as_deref(), ending, ended.waited, ended.ran);
     if let Some(batch) = &ended.batch {
         tally.ran_in_batch(ended.function.as_deref(), batch);
     }
     let id = ended.job.to_string();
-    if ending == Ending::Failed {
+    if matches!(ending, Ending::Failed | Ending::TimedOut) {
         let request_id = ended.request_id.as_deref().unwrap_or(&id);
         let message = ended.error.as_deref().unwrap_or_else(|| ended.status.as_str());
         tally.record_problem(message, Some(request_id), ended.worker.as_deref());

@@ -1,17 +1,17 @@
-//! Statistics of a worker type since the platform started, across releases: outcomes, the last problem, and calls and
-//! cost per function.
+//! Statistics of a worker type since the platform started, across releases: outcomes, times, the last problem, and calls
+//! and cost per function.
 //!
 //! They are updated at each end of a job or request, with one short lock and no allocation. What ended is kept for a
 //! while in [`Hops`], under a lock of its own.
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::{Duration, SystemTime},
 };
 
 use flash_protocol::{BatchRun, Generations, GenerationsByModel, Latencies, catalogue::NanoDollars};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::hops::Hops;
+use super::{counters::Answers, hops::Hops};
 
 /// Problems that are kept of each worker type; the oldest go.
 const KEPT_PROBLEMS: usize = 5;
@@ -38,11 +38,44 @@ pub struct Problem {
 pub(crate) struct Calls {
     /// Calls that ended.
     pub count: u64,
+    /// How.
+    pub ends: Ends,
     pub cost: NanoDollars,
     /// Time that they ran, all together.
     pub ran: Duration,
     /// Those of them that ran in batches.
     pub batches: BatchSums,
+}
+
+impl Calls {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.ends.add(other.ends);
+        self.cost.0 = self.cost.0.saturating_add(other.cost.0);
+        self.ran = self.ran.saturating_add(other.ran);
+        self.batches.add_all(&other.batches);
+    }
+}
+
+/// How many calls ended in each way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Ends([u64; Ending::ALL.len()]);
+
+impl Ends {
+    fn count(&mut self, ending: Ending) {
+        self.0[ending as usize] += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        for (own, more) in self.0.iter_mut().zip(other.0) {
+            *own += more;
+        }
+    }
+
+    /// Each way with its number.
+    pub(crate) fn all(self) -> impl Iterator<Item = (Ending, u64)> {
+        Ending::ALL.into_iter().zip(self.0)
+    }
 }
 
 /// Sums over the calls of a function that ran in batches.
@@ -73,6 +106,15 @@ impl BatchSums {
             self.run = self.run.saturating_add(Duration::from_micros(run.run_us));
         }
     }
+
+    fn add_all(&mut self, other: &Self) {
+        self.batches += other.batches;
+        self.calls += other.calls;
+        self.cost = self.cost.saturating_add(other.cost);
+        self.prepare = self.prepare.saturating_add(other.prepare);
+        self.wait = self.wait.saturating_add(other.wait);
+        self.run = self.run.saturating_add(other.run);
+    }
 }
 
 /// How large, costly and slow the batches of a function were.
@@ -99,6 +141,15 @@ impl BatchClasses {
             self.run.record(Duration::from_micros(run.run_us));
         }
     }
+
+    fn add_all(&mut self, other: &Self) {
+        let Self { size, cost, prepare, wait, run } = self;
+        size.add(&other.size);
+        cost.add(&other.cost);
+        prepare.add(&other.prepare);
+        wait.add(&other.wait);
+        run.add(&other.run);
+    }
 }
 
 /// How large things were: how many up to each power of two, 65,536 at most, and their sum.
@@ -117,6 +168,13 @@ impl SizeClasses {
             size.max(1).checked_next_power_of_two().map_or(Self::BOUNDS, |bound| bound.ilog2() as usize);
         self.counts[class.min(Self::BOUNDS)] += 1;
         self.sum = self.sum.saturating_add(size);
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (own, more) in self.counts.iter_mut().zip(other.counts) {
+            *own += more;
+        }
+        self.sum = self.sum.saturating_add(other.sum);
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -139,14 +197,44 @@ impl SizeClasses {
 pub(crate) enum Ending {
     Completed,
     Failed,
-    /// Its client cancelled it.
+    /// A job that took longer than it may. Such a request has failed.
+    TimedOut,
+    /// Its client cancelled it, or left.
     Cancelled,
+}
+
+impl Ending {
+    pub(crate) const ALL: [Self; 4] = [Self::Completed, Self::Failed, Self::TimedOut, Self::Cancelled];
+
+    /// Its name in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How long calls and starts of workers took.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// From the arrival of a call, or from its failed attempt, until a worker began with it. Calls that no worker had are
+    /// not counted.
+    pub waited: Latencies,
+    /// That workers took for a call.
+    pub ran: Latencies,
+    /// From the start of a worker until it was ready.
+    pub started: Latencies,
 }
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Tally {
     inner: Mutex<Inner>,
+    /// How requests were answered, those that no worker had included.
+    pub answers: Answers,
     /// The calls that ended lately.
     pub hops: Hops,
 }
@@ -154,7 +242,11 @@ pub(crate) struct Tally {
 #[derive(Default)]
 struct Inner {
     completed: u64,
+    /// Including jobs that timed out.
     failed: u64,
+    times: Times,
+    /// Workers that ended unasked.
+    crashed: u64,
     /// The latest first.
     problems: VecDeque<Problem>,
     /// By call name, only for functions of a release, because callers can send any name.
@@ -202,16 +294,21 @@ impl Tally {
         calls.cost.0 = calls.cost.0.saturating_add(cost.0);
     }
 
-    /// A call ended after it ran for so long.
-    pub(crate) fn ended(&self, function: Option<&str>, ending: Ending, ran: Duration) {
+    /// A call ended after it waited and ran for so long. One that no worker had ran for no time.
+    pub(crate) fn ended(&self, function: Option<&str>, ending: Ending, waited: Duration, ran: Duration) {
         let mut inner = self.lock();
         match ending {
             Ending::Completed => inner.completed += 1,
-            Ending::Failed => inner.failed += 1,
+            Ending::Failed | Ending::TimedOut => inner.failed += 1,
             Ending::Cancelled => {}
+        }
+        if !ran.is_zero() {
+            inner.times.waited.record(waited);
+            inner.times.ran.record(ran);
         }
         let calls = inner.calls(function);
         calls.count += 1;
+        calls.ends.count(ending);
         calls.ran = calls.ran.saturating_add(ran);
     }
 
@@ -222,6 +319,26 @@ impl Tally {
         if let Some(function) = function.and_then(|function| inner.functions.get_mut(function)) {
             function.batches.get_or_insert_default().add(run);
         }
+    }
+
+    /// A worker became ready, so long after its start.
+    pub(crate) fn worker_started(&self, took: Duration) {
+        self.lock().times.started.record(took);
+    }
+
+    /// A worker ended unasked.
+    pub(crate) fn worker_crashed(&self) {
+        self.lock().crashed += 1;
+    }
+
+    /// How long calls and starts of workers took.
+    pub(crate) fn times(&self) -> Times {
+        self.lock().times.clone()
+    }
+
+    /// Workers that ended unasked.
+    pub(crate) fn crashed(&self) -> u64 {
+        self.lock().crashed
     }
 
     /// Models did this for a request or job.
@@ -244,12 +361,13 @@ impl Tally {
     /// The batches of each function that had any, by name.
     pub(crate) fn batch_classes(&self) -> Vec<(String, BatchClasses)> {
         let inner = self.lock();
-        let classes = |function: &Function| {
-            Some((function.shown.to_string(), BatchClasses::clone(function.batches.as_deref()?)))
-        };
-        let mut all: Vec<(String, BatchClasses)> = inner.functions.values().filter_map(classes).collect();
-        all.sort_by(|(one, _), (other, _)| one.cmp(other));
-        all
+        let mut all: BTreeMap<&str, BatchClasses> = BTreeMap::new();
+        for function in inner.functions.values() {
+            if let Some(batches) = &function.batches {
+                all.entry(&function.shown).or_default().add_all(batches);
+            }
+        }
+        all.into_iter().map(|(name, classes)| (name.to_owned(), classes)).collect()
     }
 
     /// The batches of each function that had any, by name.
@@ -276,7 +394,7 @@ impl Tally {
         inner.problems.push_front(problem);
     }
 
-    /// Calls that completed, and those that failed.
+    /// Calls that completed, and those that failed or timed out.
     pub(crate) fn endings(&self) -> (u64, u64) {
         let inner = self.lock();
         (inner.completed, inner.failed)
@@ -289,15 +407,20 @@ impl Tally {
 
     /// The statistics of each called function. `others` is the label for everything else.
     pub(crate) fn calls(&self, others: &str) -> Vec<(String, Calls)> {
+        let mut all = self.calls_of_all(others);
+        all.retain(|(_, calls)| *calls != Calls::default());
+        all
+    }
+
+    /// As [`Tally::calls`], with functions that were not called. Functions that are shown as the same, of several
+    /// releases, are one.
+    pub(crate) fn calls_of_all(&self, others: &str) -> Vec<(String, Calls)> {
         let inner = self.lock();
-        let functions = inner.functions.values().map(|function| (&*function.shown, function.calls));
-        let all = functions.chain([(others, inner.others)]);
-        let mut called: Vec<(String, Calls)> = all
-            .filter(|(_, calls)| *calls != Calls::default())
-            .map(|(name, calls)| (name.to_owned(), calls))
-            .collect();
-        called.sort_by(|(one, _), (other, _)| one.cmp(other));
-        called
+        let mut all: BTreeMap<&str, Calls> = BTreeMap::from([(others, inner.others)]);
+        for function in inner.functions.values() {
+            all.entry(&function.shown).or_default().add(&function.calls);
+        }
+        all.into_iter().map(|(name, calls)| (name.to_owned(), calls)).collect()
     }
 }
 
@@ -313,17 +436,52 @@ mod tests {
         tally.name([("find".to_owned(), "GET /find/{id}".to_owned())].into_iter());
         for _ in 0..2 {
             tally.charged(Some("find"), NanoDollars(5));
-            tally.ended(Some("find"), Ending::Completed, SECOND);
+            tally.ended(Some("find"), Ending::Completed, SECOND, SECOND);
         }
         for made_up in 0..1000 {
-            tally.ended(Some(&made_up.to_string()), Ending::Failed, SECOND);
+            tally.ended(Some(&made_up.to_string()), Ending::Failed, SECOND, SECOND);
         }
-        tally.ended(None, Ending::Cancelled, SECOND);
-        let found = Calls { count: 2, cost: NanoDollars(10), ran: 2 * SECOND, ..Calls::default() };
-        let others = Calls { count: 1001, ran: 1001 * SECOND, ..Calls::default() };
+        tally.ended(None, Ending::Cancelled, SECOND, SECOND);
+        let (completed, others) = (Ends([2, 0, 0, 0]), Ends([0, 1000, 0, 1]));
+        let found =
+            Calls { count: 2, ends: completed, cost: NanoDollars(10), ran: 2 * SECOND, ..Calls::default() };
+        let others = Calls { count: 1001, ends: others, ran: 1001 * SECOND, ..Calls::default() };
         let expected = [("GET /find/{id}".to_owned(), found), ("job".to_owned(), others)];
         assert_eq!(tally.calls("job"), expected);
         assert_eq!(tally.endings(), (2, 1000));
+    }
+
+    #[test]
+    fn a_job_that_timed_out_counts_among_the_failed_and_one_that_no_worker_had_has_no_times() {
+        let tally = Tally::default();
+        tally.ended(None, Ending::TimedOut, SECOND, Duration::ZERO);
+        tally.ended(None, Ending::Completed, 2 * SECOND, 3 * SECOND);
+        assert_eq!(tally.endings(), (1, 1));
+        let Times { waited, ran, .. } = tally.times();
+        assert_eq!((waited.count(), waited.sum(), ran.sum()), (1, 2 * SECOND, 3 * SECOND));
+    }
+
+    #[test]
+    fn functions_of_two_releases_that_are_shown_as_the_same_are_one() {
+        let tally = Tally::default();
+        for called in ["old", "new"] {
+            tally.name([(called.to_owned(), "GET /find".to_owned())].into_iter());
+            tally.ended(Some(called), Ending::Completed, SECOND, SECOND);
+            let run = BatchRun {
+                size: 2,
+                cost: 1,
+                total_cost: 2,
+                leads: true,
+                prepare_us: 1,
+                wait_us: 1,
+                run_us: 1,
+            };
+            tally.ran_in_batch(Some(called), &run);
+        }
+        let calls = tally.calls("*");
+        assert_eq!((calls.len(), calls[0].0.as_str(), calls[0].1.count), (1, "GET /find", 2));
+        let [(name, classes)] = &tally.batch_classes()[..] else { panic!("{:?}", tally.batch_classes()) };
+        assert_eq!((name.as_str(), classes.size.count(), classes.run.count()), ("GET /find", 2, 2));
     }
 
     #[test]
@@ -390,7 +548,7 @@ mod tests {
     fn a_function_keeps_its_sums_when_the_next_release_names_it_anew() {
         let tally = Tally::default();
         tally.name([("f".to_owned(), "GET /old".to_owned())].into_iter());
-        tally.ended(Some("f"), Ending::Completed, SECOND);
+        tally.ended(Some("f"), Ending::Completed, SECOND, SECOND);
         tally.name([("f".to_owned(), "GET /new".to_owned())].into_iter());
         let calls = tally.calls("job");
         assert_eq!((calls[0].0.as_str(), calls[0].1.count), ("GET /new", 1));

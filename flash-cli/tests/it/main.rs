@@ -28,6 +28,7 @@ mod lifecycle;
 mod limits;
 mod load_balancing;
 mod metering;
+mod metrics;
 mod mixed_workers;
 mod model_images;
 mod models;

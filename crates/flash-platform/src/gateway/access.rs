@@ -17,6 +17,7 @@ use super::{
     extract::client_address,
     hosts,
     keys::KeyHash,
+    metrics,
     opened_by::OpenedBy,
     queue_api::{self, Caller},
     request_key,
@@ -61,6 +62,13 @@ fn leads_to_login(state: &GatewayState, request: &Request) -> bool {
         && (dashboard::is_below(path) || (path == "/" && !has_root()))
 }
 
+/// Whether the platform itself answers with its metrics: the app has nothing there.
+fn asks_for_metrics(state: &GatewayState, request: &Request) -> bool {
+    let path = request.uri().path();
+    path == metrics::PATH
+        && state.releases.live().is_none_or(|live| live.routes.find(request.method(), path).is_err())
+}
+
 /// The accepted key, if a key is required.
 fn admitted<'a>(state: &GatewayState, request: &'a Request) -> Result<Option<&'a str>, Refusal> {
     let path = request.uri().path();
@@ -74,7 +82,9 @@ fn admitted<'a>(state: &GatewayState, request: &'a Request) -> Result<Option<&'a
         return Ok(None);
     }
     // A worker may call other functions with its key, but nothing else.
-    let is_call = !path.starts_with("/_flash/") && queue_api::caller(path) != Some(Caller::Client);
+    let is_call = !path.starts_with("/_flash/")
+        && queue_api::caller(path) != Some(Caller::Client)
+        && !asks_for_metrics(state, request);
     match control.admits(given, |key| is_call && state.releases.is_key_of_a_worker(key)) {
         Ok(()) => Ok(given),
         Err(denial) => {

@@ -9,27 +9,37 @@ use http::{Method, header};
 
 use super::{error::Refusal, state::GatewayState};
 use crate::{
-    metrics::{CONTENT_TYPE, TypeNumbers, render},
-    release::Release,
+    metrics::{CONTENT_TYPE, Numbers, ProcessNumbers, TypeNumbers, render},
+    overview::JobMemory,
 };
 
 /// Where monitoring looks for them.
 pub(super) const PATH: &str = "/metrics";
 
-/// `GET /_flash/metrics`
-pub(super) async fn all(State(state): State<Arc<GatewayState>>) -> Result<Response, Refusal> {
-    Ok(of_release(&*state.live()?))
+/// `GET /_flash/metrics`. Also while nothing is live: whoever watches the platform wants to know that it runs.
+pub(super) async fn all(State(state): State<Arc<GatewayState>>) -> Response {
+    now(&state)
 }
 
 /// The answer at [`PATH`].
-pub(super) fn answer(release: &Release, method: &Method) -> Result<Response, Refusal> {
+pub(super) fn answer(state: &GatewayState, method: &Method) -> Result<Response, Refusal> {
     match *method {
-        Method::GET | Method::HEAD => Ok(of_release(release)),
+        Method::GET | Method::HEAD => Ok(now(state)),
         _ => Err(Refusal::method_not_allowed(method, PATH, "GET, HEAD".to_owned())),
     }
 }
 
-fn of_release(release: &Release) -> Response {
-    let text = render(release.pools().map(|pool| TypeNumbers::of(pool)).collect());
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
+fn now(state: &GatewayState) -> Response {
+    let live = state.releases.live();
+    let budget = &state.budget;
+    let job_memory = JobMemory { held_bytes: budget.held() as u64, limit_bytes: budget.limit() as u64 };
+    let numbers = Numbers {
+        live: live.as_ref().map(|live| live.number),
+        types: live.iter().flat_map(|live| live.pools()).map(|pool| TypeNumbers::of(pool)).collect(),
+        bills: state.billing.bill(),
+        job_memory: Some(job_memory),
+        posts: state.posts.all().to_vec(),
+        process: ProcessNumbers::read(),
+    };
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], render(numbers)).into_response()
 }

@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{access_control::AccessControl, dashboard_state::Dashboard, error::Refusal, keys::Access};
 use crate::{
+    counters::Posts,
     meter::Billing,
     pool::PoolContext,
     queue::Budget,
@@ -26,6 +27,8 @@ pub(crate) struct GatewayState {
     pub(super) readable_log: Option<LogStore>,
     /// The memory that jobs may use.
     pub(super) budget: Budget,
+    /// What became of webhooks, for metrics.
+    pub(super) posts: Arc<Posts>,
     /// What outlives the answer to a request, and is waited for at the end.
     pub(super) tasks: TaskTracker,
     /// The platform stops: no new work.
@@ -40,9 +43,11 @@ impl GatewayState {
         access: Access,
         readable_log: Option<LogStore>,
         dashboard: Dashboard,
+        posts: Arc<Posts>,
     ) -> Self {
         Self {
             releases,
+            posts,
             dashboard,
             access_control: AccessControl::new(access, context.log.clone()),
             readable_log,

@@ -210,7 +210,7 @@ impl CostShare {
     pub(crate) fn record_end(&mut self, ending: Ending, waited: Duration, ran: Duration) {
         let charged_to = self.charged_to.as_ref();
         let function = charged_to.and_then(|charged_to| charged_to.function.as_deref());
-        self.inner.tally.ended(function, ending, ran);
+        self.inner.tally.ended(function, ending, waited, ran);
         let Some(charged_to) = charged_to else { return };
         self.inner.tally.hops.add(Hop {
             request_id: charged_to.request_id.to_string(),
@@ -220,6 +220,7 @@ impl CostShare {
             status: match ending {
                 Ending::Completed => JobStatus::Completed,
                 Ending::Failed => JobStatus::Failed,
+                Ending::TimedOut => JobStatus::TimedOut,
                 Ending::Cancelled => JobStatus::Cancelled,
             },
             ended_ms: now_ms(),

@@ -10,7 +10,8 @@ mod requests;
 mod totals;
 
 pub(crate) use account::{Account, Charge, ChargedTo, CostShare};
-pub(crate) use billing::{Billing, Meter};
+pub(crate) use billing::{Billing, Meter, TypeBill};
 pub(crate) use ledger::Sums;
 pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost};
+pub(crate) use totals::OTHERS;
 pub use totals::{CostTotals, FunctionTotal, TypeTotal};

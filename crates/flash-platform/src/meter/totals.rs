@@ -7,7 +7,7 @@ use super::ledger::Sums;
 use crate::tally::{Calls, Tally};
 
 /// The label for calls without a function of the app: jobs and requests of other programs.
-const OTHERS: &str = "*";
+pub(crate) const OTHERS: &str = "*";
 
 /// Sums since the platform started. Except for idle cost they only grow, so the difference of two reads is what was
 /// spent in between.
@@ -104,7 +104,8 @@ mod tests {
         account.ready();
         for function in [Some("f"), None, Some("f")] {
             account.begin().end(Some(&ChargedTo { request_id: "r".into(), function }));
-            meter.tally().ended(function, Ending::Completed, Duration::from_millis(1));
+            let millisecond = Duration::from_millis(1);
+            meter.tally().ended(function, Ending::Completed, millisecond, millisecond);
         }
         account.gone();
         let CostTotals { workers, functions } = billing.totals();

@@ -1,9 +1,16 @@
 //! The state and the counts of a platform as metrics, in Prometheus' text format.
 //!
-//! [`numbers`] says which numbers there are; [`text`] gives them names, types and help, and writes them. Both know nothing
-//! of HTTP. `docs/metrics.md` documents each name.
+//! [`numbers`] says which numbers there are, and [`process`] those of this process. [`workers`], [`models`] and
+//! [`platform`] give them names, types and help; [`family`] is one metric, and [`text`] writes all. None of them knows HTTP.
+//! Labels are names of a manifest, of models and of GPUs, never what a client sends. `docs/metrics.md` documents each name.
+mod family;
+mod models;
 mod numbers;
+mod platform;
+mod process;
 mod text;
+mod workers;
 
-pub(crate) use numbers::TypeNumbers;
+pub(crate) use numbers::{Numbers, TypeNumbers};
+pub(crate) use process::ProcessNumbers;
 pub(crate) use text::{CONTENT_TYPE, render};

@@ -1,394 +1,280 @@
-//! Names, types and help of the metrics, and their text.
+//! The text of all metrics.
 use std::fmt;
 
-use flash_protocol::{Generations, Latencies, ModelLoad};
 use prometheus_client::{
     collector::Collector,
-    encoding::{
-        DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder, MetricEncoder, prometheus_text,
-    },
-    metrics::MetricType,
-    registry::{Registry, Unit},
+    encoding::{DescriptorEncoder, prometheus_text},
+    registry::Registry,
 };
 
-use super::numbers::TypeNumbers;
-use crate::{
-    pool::Counts,
-    tally::{BatchClasses, SizeClasses},
-};
+use super::{models, numbers::Numbers, platform, process::ProcessNumbers, workers};
 
 /// Of the text that [`render`] writes.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics of these worker types.
-pub(crate) fn render(types: Vec<TypeNumbers>) -> String {
-    let mut registry = Registry::with_prefix("flash");
-    registry.register_collector(Box::new(Platform(types)));
+/// The metrics of a platform.
+pub(crate) fn render(mut numbers: Numbers) -> String {
+    let process = numbers.process.take();
+    let mut own = Registry::with_prefix("flash");
+    own.register_collector(Box::new(Platform(numbers)));
+    // Under the names that all programs use for them, without a prefix.
+    let mut standard = Registry::default();
+    if let Some(process) = process {
+        standard.register_collector(Box::new(Process(process)));
+    }
     let mut text = String::new();
-    prometheus_text::encode(&mut text, &registry).expect("writing to a string does not fail");
+    for registry in [own, standard] {
+        prometheus_text::encode(&mut text, &registry).expect("writing to a string does not fail");
+    }
     text
 }
 
-/// No exemplars: samples that explain a value.
-type NoLabels = [(&'static str, &'static str); 0];
-
-/// Everything that is known at one moment.
 #[derive(Debug)]
-struct Platform(Vec<TypeNumbers>);
-
-/// One value with its labels.
-struct Sample<'a> {
-    labels: Vec<(&'static str, &'a str)>,
-    value: Value<'a>,
-}
-
-enum Value<'a> {
-    Gauge(u64),
-    Counter(u64),
-    Latencies(&'a Latencies),
-    Sizes(&'a SizeClasses),
-}
-
-/// All samples of one metric.
-struct Metric<'a> {
-    name: &'static str,
-    help: &'static str,
-    unit: Option<Unit>,
-    kind: MetricType,
-    samples: Vec<Sample<'a>>,
-}
-
-impl EncodeMetric for Value<'_> {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        match self {
-            Self::Gauge(value) => encoder.encode_gauge(value),
-            Self::Counter(value) => encoder.encode_counter::<NoLabels, _, u64>(value, None),
-            Self::Latencies(latencies) => encoder.encode_histogram::<NoLabels>(
-                latencies.sum().as_secs_f64(),
-                latencies.count(),
-                &latencies.classes(),
-                None,
-            ),
-            Self::Sizes(sizes) => encoder.encode_histogram::<NoLabels>(
-                sizes.sum() as f64,
-                sizes.count(),
-                &sizes.classes(),
-                None,
-            ),
-        }
-    }
-
-    fn metric_type(&self) -> MetricType {
-        match self {
-            Self::Gauge(_) => MetricType::Gauge,
-            Self::Counter(_) => MetricType::Counter,
-            Self::Latencies(_) | Self::Sizes(_) => MetricType::Histogram,
-        }
-    }
-}
-
-impl Metric<'_> {
-    fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        if self.samples.is_empty() {
-            return Ok(());
-        }
-        let mut family = encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), self.kind)?;
-        for Sample { labels, value } in &self.samples {
-            value.encode(family.encode_family(&Labels(labels))?)?;
-        }
-        Ok(())
-    }
-}
-
-/// Labels as the library takes them.
-#[derive(Debug)]
-struct Labels<'a>(&'a [(&'static str, &'a str)]);
-
-impl EncodeLabelSet for Labels<'_> {
-    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
-        self.0.encode(encoder)
-    }
-}
+struct Platform(Numbers);
 
 impl Collector for Platform {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let metrics = self.workers().into_iter().chain(self.batches()).chain(self.models());
+        let Self(numbers) = self;
+        let metrics = platform::metrics(numbers).into_iter();
+        let metrics = metrics.chain(workers::metrics(numbers)).chain(models::metrics(&numbers.types));
         metrics.into_iter().try_for_each(|metric| metric.write(&mut encoder))
     }
 }
 
-/// Name, help, and the value in the numbers of a model.
-type OfModel<T> = (&'static str, &'static str, for<'a> fn(&'a T) -> Value<'a>);
+#[derive(Debug)]
+struct Process(ProcessNumbers);
 
-impl Platform {
-    fn workers(&self) -> Vec<Metric<'_>> {
-        let per_type = |value: fn(&TypeNumbers) -> Value<'_>| {
-            let sample = move |of| Sample { labels: type_label(of), value: value(of) };
-            self.0.iter().map(sample).collect()
-        };
-        let gauge = |name, help, samples| Metric { name, help, unit: None, kind: MetricType::Gauge, samples };
-        let states = self.0.iter().flat_map(|of| {
-            let state = |(state, count): (&'static str, u32)| Sample {
-                labels: with(of, "state", state),
-                value: Value::Gauge(count.into()),
-            };
-            states(&of.counts).map(state)
-        });
-        let outcomes = self.0.iter().flat_map(|of| {
-            [("completed", of.completed), ("failed", of.failed)].map(|(outcome, count)| Sample {
-                labels: with(of, "outcome", outcome),
-                value: Value::Counter(count),
-            })
-        });
-        vec![
-            gauge("workers", "Workers of the live release by state", states.collect()),
-            gauge("calls_waiting", "Jobs or requests that wait", per_type(|of| Value::Gauge(of.waiting))),
-            gauge(
-                "calls_running",
-                "Jobs or requests that workers have",
-                per_type(|of| Value::Gauge(of.running)),
-            ),
-            Metric {
-                name: "calls",
-                help: "Jobs or requests that ended; cancelled ones are not counted",
-                unit: None,
-                kind: MetricType::Counter,
-                samples: outcomes.collect(),
-            },
-        ]
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        platform::of_process(&self.0).into_iter().try_for_each(|metric| metric.write(&mut encoder))
     }
-
-    fn batches(&self) -> Vec<Metric<'_>> {
-        let of_each = |value: fn(&BatchClasses) -> Value<'_>| {
-            let sample = move |(of, function, batches)| Sample {
-                labels: with(of, "function", function),
-                value: value(batches),
-            };
-            self.each_function().map(sample).collect()
-        };
-        let metric =
-            |name, help, unit, samples| Metric { name, help, unit, kind: MetricType::Histogram, samples };
-        vec![
-            metric("batch_size", "Calls in a batch", None, of_each(|of| Value::Sizes(&of.size))),
-            metric("batch_cost", "Cost of a batch", None, of_each(|of| Value::Sizes(&of.cost))),
-            metric(
-                "batch_prepare",
-                "From the start of a call until it is in the line",
-                Some(Unit::Seconds),
-                of_each(|of| Value::Latencies(&of.prepare)),
-            ),
-            metric(
-                "batch_queue",
-                "Time of a call in the line",
-                Some(Unit::Seconds),
-                of_each(|of| Value::Latencies(&of.wait)),
-            ),
-            metric(
-                "batch_run",
-                "Time that a batch runs",
-                Some(Unit::Seconds),
-                of_each(|of| Value::Latencies(&of.run)),
-            ),
-        ]
-    }
-
-    fn models(&self) -> Vec<Metric<'_>> {
-        let mut metrics = Vec::new();
-        let loads: [OfModel<ModelLoad>; 2] = [
-            ("model_answers_running", "Answers that models compute", |of| Value::Gauge(of.running.into())),
-            ("model_answers_waiting", "Answers that wait for a model", |of| Value::Gauge(of.waiting.into())),
-        ];
-        for (name, help, value) in loads {
-            let samples = self.0.iter().flat_map(|of| {
-                of.loads
-                    .iter()
-                    .map(move |(model, load)| Sample { labels: with(of, "model", model), value: value(load) })
-            });
-            let samples = samples.collect();
-            metrics.push(Metric { name, help, unit: None, kind: MetricType::Gauge, samples });
-        }
-        let ends = self.each_model().flat_map(|(of, model, sums)| {
-            sums.ends().map(|(end, count)| {
-                let mut labels = with(of, "model", model);
-                labels.push(("finish_reason", end.as_str()));
-                Sample { labels, value: Value::Counter(count) }
-            })
-        });
-        metrics.push(Metric {
-            name: "model_answers",
-            help: "Answers of models by how they ended; embeddings end with stop",
-            unit: None,
-            kind: MetricType::Counter,
-            samples: ends.collect(),
-        });
-        let counts: [OfModel<Generations>; 3] = [
-            ("model_prompt_tokens", "Tokens of prompts and of embedded texts", |of| {
-                Value::Counter(of.prompt_tokens)
-            }),
-            ("model_cached_prompt_tokens", "Tokens of prompts that the model knew already", |of| {
-                Value::Counter(of.cached_tokens)
-            }),
-            ("model_generated_tokens", "Tokens of answers", |of| Value::Counter(of.completion_tokens)),
-        ];
-        let times: [OfModel<Generations>; 4] = [
-            ("model_queue_time", "From a request until its model begins with it", |of| {
-                Value::Latencies(&of.queue)
-            }),
-            ("model_time_to_first_token", "From a request until its first token", |of| {
-                Value::Latencies(&of.first_token)
-            }),
-            ("model_inter_token_latency", "Between two tokens of an answer", |of| {
-                Value::Latencies(&of.between_tokens)
-            }),
-            ("model_answer_latency", "From a request until the end of its answer", |of| {
-                Value::Latencies(&of.total)
-            }),
-        ];
-        let of_each = |value: fn(&Generations) -> Value<'_>| {
-            let sample =
-                move |(of, model, sums)| Sample { labels: with(of, "model", model), value: value(sums) };
-            self.each_model().map(sample).collect()
-        };
-        for (name, help, value) in counts {
-            let samples = of_each(value);
-            metrics.push(Metric { name, help, unit: None, kind: MetricType::Counter, samples });
-        }
-        for (name, help, value) in times {
-            let (unit, samples) = (Some(Unit::Seconds), of_each(value));
-            metrics.push(Metric { name, help, unit, kind: MetricType::Histogram, samples });
-        }
-        metrics
-    }
-
-    fn each_function(&self) -> impl Iterator<Item = (&TypeNumbers, &str, &BatchClasses)> {
-        self.0
-            .iter()
-            .flat_map(|of| of.batches.iter().map(move |(name, batches)| (of, name.as_str(), batches)))
-    }
-
-    fn each_model(&self) -> impl Iterator<Item = (&TypeNumbers, &str, &Generations)> {
-        self.0.iter().flat_map(|of| of.models.iter().map(move |(model, sums)| (of, model.as_str(), sums)))
-    }
-}
-
-fn type_label(of: &TypeNumbers) -> Vec<(&'static str, &str)> {
-    vec![("worker_type", &of.worker_type)]
-}
-
-fn with<'a>(of: &'a TypeNumbers, label: &'static str, value: &'a str) -> Vec<(&'static str, &'a str)> {
-    vec![("worker_type", &of.worker_type), (label, value)]
-}
-
-fn states(counts: &Counts) -> [(&'static str, u32); 6] {
-    let Counts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds: _ } = *counts;
-    [
-        ("starting", starting),
-        ("idle", idle),
-        ("busy", busy),
-        ("stopping", stopping),
-        ("unhealthy", unhealthy),
-        ("throttled", throttled),
-    ]
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeMap, time::Duration};
 
-    use flash_protocol::GenerationEnd;
+    use flash_protocol::{BatchRun, GenerationEnd, Generations, ModelLoad, catalogue::NanoDollars};
     use prometheus_parse::{Scrape, Value};
 
-    use super::*;
+    use super::{super::numbers::TypeNumbers, *};
+    use crate::{
+        counters::{Answers, PostOutcome, Posts},
+        meter::{Billing, ChargedTo, OTHERS},
+        overview::JobMemory,
+        pool::Counts,
+        queue::Load,
+        tally::{Ending, Tally},
+    };
 
-    fn numbers() -> TypeNumbers {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Of a worker type that had everything.
+    fn type_numbers() -> TypeNumbers {
+        let tally = Tally::default();
+        tally.name(["embed", "idle"].map(|name| (name.to_owned(), name.to_owned())).into_iter());
+        for ending in [Ending::Completed, Ending::Completed, Ending::Failed, Ending::TimedOut] {
+            tally.ended(Some("embed"), ending, SECOND / 2, 2 * SECOND);
+        }
+        tally.charged(Some("embed"), NanoDollars(1_500_000_000));
+        tally.ended(Some("what a client made up"), Ending::Cancelled, SECOND, Duration::ZERO);
+        tally.worker_started(3 * SECOND);
+        tally.worker_crashed();
+        let of_batch = |leads| BatchRun {
+            size: 3,
+            cost: 1,
+            total_cost: 3,
+            leads,
+            prepare_us: 1,
+            wait_us: 10,
+            run_us: 2_000_000,
+        };
+        for leads in [true, false, false] {
+            tally.ran_in_batch(Some("embed"), &of_batch(leads));
+        }
         let mut sums = Generations { prompt_tokens: 43, completion_tokens: 3, ..Generations::default() };
         sums.first_token.record(Duration::from_millis(120));
         sums.between_tokens.record(Duration::from_millis(10));
         sums.between_tokens.record(Duration::from_millis(10));
         sums.ended(GenerationEnd::Length);
-        let mut batches = BatchClasses::default();
-        batches.size.record(3);
-        batches.run.record(Duration::from_secs(2));
+        let answers = Answers::default();
+        answers.count(Some(http::StatusCode::NOT_FOUND));
+        let (completed, failed) = tally.endings();
         TypeNumbers {
             worker_type: "chat".to_owned(),
             counts: Counts { busy: 2, ..Counts::default() },
-            waiting: 7,
-            failed: 1,
-            batches: vec![("embed".to_owned(), batches)],
+            workers_max: 3,
+            load: Load { waiting: 6, delayed: 1, oldest_wait: SECOND / 4, running: 4, ..Load::default() },
+            completed,
+            failed,
+            functions: tally.calls_of_all(OTHERS),
+            times: tally.times(),
+            crashed: tally.crashed(),
+            answers: answers.all().to_vec(),
+            batches: tally.batch_classes(),
             models: vec![("a \"quoted\"\\ name".to_owned(), sums)],
-            loads: vec![("m".to_owned(), ModelLoad { running: 4, waiting: 5 })],
-            ..TypeNumbers::default()
+            model_loads: vec![("m".to_owned(), ModelLoad { running: 4, waiting: 5 })],
         }
     }
 
-    fn scraped(types: Vec<TypeNumbers>) -> (String, Scrape) {
-        let text = render(types);
+    /// Of a platform with that worker type, and a worker of it that cost a dollar in the second that has begun.
+    fn numbers() -> Numbers {
+        let billing = Billing::default();
+        let account = billing.meter("chat", Some(NanoDollars(1_000_000_000))).open(&"w".into());
+        account.spawned(std::time::Instant::now());
+        account.ready();
+        account.begin().end(Some(&ChargedTo { request_id: "r".into(), function: None }));
+        account.gone();
+        let posts = Posts::default();
+        posts.count(PostOutcome::GaveUp);
+        Numbers {
+            live: Some(7),
+            types: vec![type_numbers()],
+            bills: billing.bill(),
+            job_memory: Some(JobMemory { held_bytes: 5, limit_bytes: 1 << 30 }),
+            posts: posts.all().to_vec(),
+            process: Some(ProcessNumbers {
+                cpu_seconds: 1.25,
+                open_descriptors: 9,
+                max_descriptors: Some(1024),
+                resident: 1 << 20,
+                virtual_memory: 1 << 30,
+                start: 1.5e9,
+            }),
+        }
+    }
+
+    fn scraped(numbers: Numbers) -> (String, Scrape) {
+        let text = render(numbers);
         let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
         (text, scrape)
     }
 
-    #[test]
-    fn a_parser_of_prometheus_reads_every_number_with_its_labels() {
-        let (text, scrape) = scraped(vec![numbers()]);
-        let value = |name: &str, label: (&str, &str)| {
-            let found = scrape
-                .samples
-                .iter()
-                .find(|sample| sample.metric == name && sample.labels.get(label.0) == Some(label.1));
-            found.unwrap_or_else(|| panic!("no {name} with {label:?} in\n{text}")).value.clone()
-        };
-        assert!(matches!(value("flash_workers", ("state", "busy")), Value::Gauge(2.0)));
-        assert!(matches!(value("flash_calls_waiting", ("worker_type", "chat")), Value::Gauge(7.0)));
-        assert!(matches!(value("flash_calls_total", ("outcome", "failed")), Value::Counter(1.0)));
-        assert!(matches!(value("flash_model_answers_running", ("model", "m")), Value::Gauge(4.0)));
-        assert!(matches!(
-            value("flash_model_answers_total", ("finish_reason", "length")),
-            Value::Counter(1.0)
-        ));
-        let histogram = |name, label| match value(name, label) {
+    /// The value of the sample with these labels among others.
+    fn value(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> Value {
+        let found = scrape.samples.iter().find(|sample| {
+            let has = |(label, value): &(&str, &str)| sample.labels.get(label) == Some(*value);
+            sample.metric == name && labels.iter().all(has)
+        });
+        found.unwrap_or_else(|| panic!("no {name} with {labels:?} in {scrape:?}")).value.clone()
+    }
+
+    fn buckets(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> Vec<(f64, f64)> {
+        match value(scrape, name, labels) {
             Value::Histogram(classes) => {
                 classes.into_iter().map(|class| (class.less_than, class.count)).collect()
             }
             other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_parser_of_prometheus_reads_every_number_with_its_labels() {
+        let (_, scrape) = scraped(numbers());
+        let gauge = |name, labels: &[_]| match value(&scrape, name, labels) {
+            Value::Gauge(value) => value,
+            other => panic!("{name} is {other:?}"),
         };
-        let sizes: Vec<(f64, f64)> = histogram("flash_batch_size", ("function", "embed"));
-        // Cumulative, as Prometheus wants it.
+        let counter = |name, labels: &[_]| match value(&scrape, name, labels) {
+            Value::Counter(value) => value,
+            other => panic!("{name} is {other:?}"),
+        };
+        let of_chat = [("worker_type", "chat")];
+        assert_eq!(gauge("flash_workers", &[("state", "busy")]), 2.0);
+        assert_eq!(gauge("flash_workers_max", &of_chat), 3.0);
+        assert_eq!(gauge("flash_calls_waiting", &of_chat), 7.0);
+        assert_eq!(gauge("flash_calls_running", &of_chat), 4.0);
+        assert_eq!(gauge("flash_oldest_waiting_call_age_seconds", &of_chat), 0.25);
+        assert_eq!(gauge("flash_model_answers_running", &[("model", "m")]), 4.0);
+        assert_eq!(gauge("flash_live_release", &[]), 7.0);
+        assert_eq!(gauge("flash_job_memory_bytes", &[]), 5.0);
+        assert_eq!(gauge("process_resident_memory_bytes", &[]), 1_048_576.0);
+        assert_eq!(gauge("process_max_fds", &[]), 1024.0);
+        assert_eq!(counter("process_cpu_seconds_total", &[]), 1.25);
+        assert_eq!(counter("flash_calls_total", &[("outcome", "failed")]), 2.0);
+        for (function, outcome, count) in [
+            ("embed", "completed", 2.0),
+            ("embed", "failed", 1.0),
+            ("embed", "timed_out", 1.0),
+            ("idle", "completed", 0.0),
+            ("*", "cancelled", 1.0),
+        ] {
+            let labels = [("function", function), ("outcome", outcome)];
+            assert_eq!(counter("flash_function_calls_total", &labels), count, "{labels:?}");
+        }
+        assert_eq!(counter("flash_function_cost_dollars_total", &[("function", "embed")]), 1.5);
+        assert_eq!(counter("flash_cost_dollars_total", &of_chat), 1.0);
+        assert_eq!(counter("flash_worker_starts_total", &of_chat), 1.0);
+        assert_eq!(counter("flash_worker_crashes_total", &of_chat), 1.0);
+        assert!(counter("flash_worker_seconds_total", &[("activity", "start")]) > 0.0);
+        assert_eq!(counter("flash_requests_total", &[("code", "4xx")]), 1.0);
+        assert_eq!(counter("flash_webhook_posts_total", &[("outcome", "gave_up")]), 1.0);
+        assert_eq!(counter("flash_model_answers_total", &[("finish_reason", "length")]), 1.0);
+    }
+
+    #[test]
+    fn histograms_are_cumulative_as_prometheus_wants_them() {
+        let (text, scrape) = scraped(numbers());
+        let sizes = buckets(&scrape, "flash_batch_size", &[("function", "embed")]);
         assert_eq!(sizes[..4], [(1.0, 0.0), (2.0, 0.0), (4.0, 1.0), (8.0, 1.0)]);
-        let between: Vec<(f64, f64)> =
-            histogram("flash_model_inter_token_latency_seconds", ("worker_type", "chat"));
+        let between = buckets(&scrape, "flash_model_inter_token_latency_seconds", &[("worker_type", "chat")]);
         assert_eq!(between[2], (0.01, 2.0));
         assert_eq!(between.last(), Some(&(f64::INFINITY, 2.0)));
+        for (name, bound, count) in [
+            ("flash_call_wait_seconds", 0.5, 4.0),
+            ("flash_call_run_seconds", 2.5, 4.0),
+            ("flash_worker_start_seconds", 5.0, 1.0),
+        ] {
+            let all = buckets(&scrape, name, &[("worker_type", "chat")]);
+            let at = all.iter().position(|(less, _)| *less == bound).unwrap();
+            assert_eq!((all[at - 1].1, all[at].1, all.last().unwrap().1), (0.0, count, count), "{name}");
+        }
+        assert!(text.contains("flash_call_run_seconds_sum{worker_type=\"chat\"} 8"), "{text}");
     }
 
     #[test]
     fn names_are_written_once_with_help_and_type_and_labels_are_escaped() {
-        let (text, _) = scraped(vec![numbers(), TypeNumbers { worker_type: "other".into(), ..numbers() }]);
+        let mut two = numbers();
+        two.types.push(TypeNumbers { worker_type: "other".into(), ..type_numbers() });
+        let (text, _) = scraped(two);
         for kind in ["# HELP ", "# TYPE "] {
             let mut names: Vec<&str> =
                 text.lines().filter_map(|line| line.strip_prefix(kind)?.split(' ').next()).collect();
             let all = names.len();
+            names.sort_unstable();
             names.dedup();
-            assert!(all > 15 && names.len() == all, "{text}");
+            assert!(all > 40 && names.len() == all, "{text}");
         }
         assert!(text.contains(r#"model="a \"quoted\"\\ name""#), "{text}");
+        // Prometheus refuses a text that has the same sample twice.
+        let mut series = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, _) = line.rsplit_once(' ').unwrap();
+            assert!(series.insert(name, line).is_none(), "{name} is there twice");
+        }
     }
 
     #[test]
-    fn a_worker_type_without_batches_and_models_has_none_of_their_metrics() {
-        let (text, _) = scraped(vec![TypeNumbers { worker_type: "w".into(), ..TypeNumbers::default() }]);
-        assert!(
-            text.contains("flash_workers") && !text.contains("batch") && !text.contains("model"),
-            "{text}"
-        );
+    fn a_worker_type_has_no_metrics_of_what_it_never_had() {
+        let idle = TypeNumbers { worker_type: "w".into(), ..TypeNumbers::default() };
+        let billing = Billing::default();
+        billing.meter("w", None);
+        let (text, _) = scraped(Numbers { types: vec![idle], bills: billing.bill(), ..Numbers::default() });
+        assert!(text.contains("flash_workers") && text.contains("flash_worker_starts_total"), "{text}");
+        for name in ["flash_batch", "flash_model", "_dollars", "flash_requests", "process_", "live_release"] {
+            assert!(!text.contains(name), "{name} in {text}");
+        }
     }
 
     /// The page that documents the metrics names each of them, and no other.
     #[test]
-    fn the_documentation_names_each_metric_with_its_type() {
-        let (text, _) = scraped(vec![numbers()]);
+    fn the_documentation_names_each_metric_with_its_type_and_its_labels() {
+        let (text, scrape) = scraped(numbers());
         let page = include_str!("../../../../docs/metrics.md");
         let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-        let documented = page.lines().filter(|line| line.starts_with("| `flash_")).count();
+        let documented =
+            page.lines().filter(|line| line.starts_with("| `flash_") || line.starts_with("| `process_"));
+        let documented = documented.count();
         let mut all = 0;
         for (name, kind) in kinds {
             let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
@@ -396,5 +282,18 @@ mod tests {
             all += 1;
         }
         assert_eq!(documented, all);
+        // These are told for whole sections.
+        let of_sections = ["worker_type", "function", "model"];
+        for sample in &scrape.samples {
+            let name = ["_sum", "_count"].iter().find_map(|end| sample.metric.strip_suffix(end));
+            let start = format!("| `{}` |", name.unwrap_or(&sample.metric));
+            let row = page.lines().find(|line| line.starts_with(&start)).unwrap();
+            for (label, value) in sample.labels.iter() {
+                let is_said = of_sections.contains(&label.as_str()) || row.contains(&format!("`{label}`"));
+                assert!(is_said, "docs/metrics.md does not say that {} has {label}={value}", sample.metric);
+                let is_value_said = label == "version" || row.contains(&format!("`{value}`"));
+                assert!(of_sections.contains(&label.as_str()) || is_value_said, "{}: {value}", sample.metric);
+            }
+        }
     }
 }

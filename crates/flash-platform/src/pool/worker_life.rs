@@ -254,6 +254,7 @@ fn record_exit(pool: &Pool, id: &WorkerId, ended: Result<Exit, String>) {
         Err(problem) => NotReady { reason: problem.clone(), last_lines: Vec::new() },
     });
     drop(workers);
+    pool.tally().worker_crashed();
     pool.tally().record_problem(&format!("worker ended: {report}"), None, Some(id));
     // Output of a worker before it was ready is already in the log above as its own lines, so it is not repeated.
     let reason = if worker.phase == Phase::Starting { &cause } else { &reason };

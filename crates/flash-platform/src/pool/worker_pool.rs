@@ -303,9 +303,10 @@ impl Pool {
         let worker = workers.all.get_mut(id).filter(|worker| worker.phase == Phase::Starting)?;
         worker.phase = Phase::Ready;
         worker.ready_at = Some(Instant::now());
-        let account = worker.account.clone();
+        let (account, took) = (worker.account.clone(), worker.started_at.elapsed());
         account.ready();
         drop(workers);
+        self.tally().worker_started(took);
         self.phases.notify_waiters();
         Some(account)
     }

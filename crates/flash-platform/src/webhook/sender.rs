@@ -12,7 +12,10 @@ use super::{
     receiver_queues::{Limits, Receiver, ReceiverQueues},
     secret::Secret,
 };
-use crate::queue::{JobEnded, MAX_UNDELIVERED, Store};
+use crate::{
+    counters::{PostOutcome, Posts},
+    queue::{JobEnded, MAX_UNDELIVERED, Store},
+};
 
 /// Pauses before each further try, as observed of the provider: three tries at 0, 5 and 20 seconds. Not `flash_http::retry`:
 /// receivers are told these times, so they are exact, and a delivery that waits is none of the running POSTs.
@@ -29,6 +32,8 @@ pub(crate) struct WebhookSender {
     pub store: Store,
     pub log: Sink,
     pub closing: CancellationToken,
+    /// Counts what it does.
+    pub posts: Arc<Posts>,
 }
 
 /// An end, and how often its receiver has refused it.
@@ -98,12 +103,14 @@ impl WebhookSender {
             Err(Refusal::ForNow(reason)) => match PAUSES.get(delivery.refused) {
                 Some(pause) => {
                     delivery.refused += 1;
+                    self.posts.count(PostOutcome::Failed);
                     return Some(Again { delivery, after: *pause });
                 }
                 None => Some(format!("gave up after {} attempts: {reason}", delivery.refused + 1)),
             },
             Err(Refusal::ForGood(reason)) => Some(format!("gave up: {reason}")),
         };
+        self.posts.count(if refusal.is_none() { PostOutcome::Delivered } else { PostOutcome::GaveUp });
         if let Some(refusal) = refusal {
             self.say(format!("webhook of job {}: {refusal}", delivery.ended.job.id));
         }

@@ -1,4 +1,4 @@
-//! The log line of each request to a load-balanced worker, written when the request has ended.
+//! The log line of each request to a load-balanced worker, written when the request has ended. It is counted then, too.
 //!
 //! Requests to the queue API have the log lines of their jobs.
 use std::{fmt, sync::Arc, time::Instant};
@@ -43,6 +43,7 @@ impl RequestLine {
 
 impl Drop for RequestLine {
     fn drop(&mut self) {
+        self.pool.tally().answers.count(self.status);
         let ending =
             Ending { status: self.status, ms: self.since.elapsed().as_secs_f64() * 1000.0, cost: self.cost };
         let models: String = self.models.values().map(|of| format!(", {}", of.line())).collect();

@@ -1,0 +1,207 @@
+//! What an operator reads at `/_flash/metrics`, while an app does things.
+use std::fs;
+
+use prometheus_parse::{Scrape, Value as Sample};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Client, Running, SOON, fixture, receiver::Receiver, until};
+
+/// Names and values.
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+struct App {
+    running: Running,
+    client: Client,
+}
+
+impl App {
+    fn start(environment: &[(&str, &str)]) -> Self {
+        let running = Running::start_with(&fixture(), &["--no-reload"], environment);
+        Self { running, client: Client::new() }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.running.url)
+    }
+
+    async fn text(&self) -> String {
+        let answer = self.client.get(self.url("/_flash/metrics")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.text
+    }
+
+    async fn scrape(&self) -> Scrape {
+        Scrape::parse(self.text().await.lines().map(|line| Ok(line.to_owned()))).unwrap()
+    }
+
+    /// Submits a line for a file, which is written once the gate exists.
+    async fn submit(&self, file: &std::path::Path, gate: Option<&std::path::Path>, webhook: Option<&str>) {
+        let input =
+            json!({ "file": file, "line": "x", "gate": gate, "__flash": { "function": "write_line" } });
+        let body = match webhook {
+            Some(webhook) => json!({ "input": input, "webhook": webhook }),
+            None => json!({ "input": input }),
+        };
+        let job = self.client.post(self.url("/v2/ordered/run"), body).await;
+        assert_eq!(job.status, 200, "{job:?}");
+    }
+
+    /// Waits until all of these have these values.
+    async fn has(&self, wanted: &[(&str, Labels<'_>, f64)]) -> Scrape {
+        until("the numbers", SOON, async || {
+            let scrape = self.scrape().await;
+            let differs = wanted.iter().find(|(name, labels, value)| number(&scrape, name, labels) != *value);
+            match differs {
+                None => Ok(scrape),
+                Some((name, labels, _)) => {
+                    Err(format!("{name} {labels:?} is {}", number(&scrape, name, labels)))
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// The value of the sample that has these labels, among others; of a histogram, how many there are.
+fn number(scrape: &Scrape, name: &str, labels: Labels<'_>) -> f64 {
+    let found = scrape.samples.iter().find(|sample| {
+        let has = |(label, value): &(&str, &str)| sample.labels.get(label) == Some(*value);
+        sample.metric == name && labels.iter().all(has)
+    });
+    match &found.unwrap_or_else(|| panic!("no {name} with {labels:?}")).value {
+        Sample::Counter(value) | Sample::Gauge(value) => *value,
+        Sample::Histogram(classes) => classes.last().unwrap().count,
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+const ORDERED: Labels<'static> = &[("worker_type", "ordered")];
+
+fn ended(outcome: &str) -> [(&str, &str); 3] {
+    [("worker_type", "ordered"), ("function", "write_line"), ("outcome", outcome)]
+}
+
+#[tokio::test]
+async fn jobs_move_the_counters_the_queue_and_the_cost() {
+    let (app, directory) = (App::start(&[]), TempDir::new().unwrap());
+    let (file, gate) = (directory.path().join("lines"), directory.path().join("gate"));
+    let before = app.scrape().await;
+    assert_eq!(
+        number(&before, "flash_function_calls_total", &ended("completed")),
+        0.0,
+        "it is there at zero"
+    );
+    assert_eq!(number(&before, "flash_cost_dollars_total", ORDERED), 0.0);
+    assert_eq!(number(&before, "flash_live_release", &[]), 1.0);
+
+    let receiver = Receiver::start().await;
+    app.submit(&file, None, Some(&receiver.url)).await;
+    app.submit(&file, None, None).await;
+    // There is no such directory.
+    app.submit(&directory.path().join("none/lines"), None, None).await;
+    let after = app
+        .has(&[
+            ("flash_function_calls_total", &ended("completed"), 2.0),
+            ("flash_function_calls_total", &ended("failed"), 1.0),
+            ("flash_calls_total", &[("worker_type", "ordered"), ("outcome", "completed")], 2.0),
+            ("flash_call_wait_seconds", ORDERED, 3.0),
+            ("flash_call_run_seconds", ORDERED, 3.0),
+            ("flash_worker_starts_total", ORDERED, 1.0),
+            ("flash_worker_start_seconds", ORDERED, 1.0),
+            ("flash_worker_crashes_total", ORDERED, 0.0),
+            ("flash_webhook_posts_total", &[("outcome", "delivered")], 1.0),
+            ("flash_calls_waiting", ORDERED, 0.0),
+        ])
+        .await;
+    let cost = number(&after, "flash_cost_dollars_total", ORDERED);
+    assert!(cost > 0.0, "{cost}");
+
+    // One worker with one slot: of three jobs, two wait.
+    for _ in 0..3 {
+        app.submit(&file, Some(&gate), None).await;
+    }
+    let full = app
+        .has(&[
+            ("flash_calls_waiting", ORDERED, 2.0),
+            ("flash_calls_running", ORDERED, 1.0),
+            ("flash_workers", &[("worker_type", "ordered"), ("state", "busy")], 1.0),
+        ])
+        .await;
+    let age = |scrape: &Scrape| number(scrape, "flash_oldest_waiting_call_age_seconds", ORDERED);
+    let first = age(&full);
+    until("a growing age", SOON, async || {
+        let now = age(&app.scrape().await);
+        if now > first { Ok(()) } else { Err(format!("{now} after {first}")) }
+    })
+    .await;
+    fs::write(&gate, "").unwrap();
+    let after = app
+        .has(&[
+            ("flash_calls_waiting", ORDERED, 0.0),
+            ("flash_calls_running", ORDERED, 0.0),
+            ("flash_function_calls_total", &ended("completed"), 5.0),
+            ("flash_workers", &[("worker_type", "ordered"), ("state", "idle")], 1.0),
+        ])
+        .await;
+    assert_eq!(age(&after), 0.0);
+    let of_function = [("worker_type", "ordered"), ("function", "write_line")];
+    let share = number(&after, "flash_function_cost_dollars_total", &of_function);
+    let run =
+        number(&after, "flash_worker_seconds_total", &[("worker_type", "ordered"), ("activity", "run")]);
+    assert!(share > 0.0 && run > 0.0 && number(&after, "flash_cost_dollars_total", ORDERED) >= share);
+    until("a cost that moves", SOON, async || {
+        let now = number(&app.scrape().await, "flash_cost_dollars_total", ORDERED);
+        if now > cost { Ok(()) } else { Err(format!("{now} after {cost}")) }
+    })
+    .await;
+    assert!(number(&after, "process_resident_memory_bytes", &[]) > 1_000_000.0);
+    assert!(number(&after, "process_open_fds", &[]) > 3.0);
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_status_and_by_route() {
+    let app = App::start(&[]);
+    for (path, status) in [("/items/1", 200), ("/items/2", 200), ("/items/none", 422)] {
+        let answer = app.client.get(app.url(path)).await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+    }
+    let of_web = |code| [("worker_type", "web"), ("code", code)];
+    app.has(&[
+        ("flash_requests_total", &of_web("2xx"), 2.0),
+        ("flash_requests_total", &of_web("4xx"), 1.0),
+        ("flash_requests_total", &of_web("5xx"), 0.0),
+    ])
+    .await;
+    // As text, because the parser of these tests does not read a label with a brace.
+    let route = r#"{worker_type="web",function="GET /items/{id}",outcome="completed"}"#;
+    let line = format!("\nflash_function_calls_total{route} 3\n");
+    let text = app.text().await;
+    let of_route = text.lines().find(|line| line.contains(route));
+    assert!(text.contains(&line), "{of_route:?}");
+}
+
+#[tokio::test]
+async fn metrics_need_a_key_and_that_of_a_worker_is_none() {
+    const KEY: &str = "the-key-of-a-client";
+    let app = App::start(&[("FLASH_API_KEY", KEY)]);
+    let with = |key: &str, path: &str| app.client.raw().get(app.url(path)).bearer_auth(key);
+    let body = json!({ "input": { "seconds": 0.0, "__flash": { "function": "hold" } } });
+    let request = app.client.raw().post(app.url("/v2/holder/runsync")).bearer_auth(KEY).json(&body);
+    let job = app.client.send(request).await.json();
+    let process = job["output"].as_u64().unwrap_or_else(|| panic!("{job}"));
+    let environment = fs::read(format!("/proc/{process}/environ")).unwrap();
+    let environment = String::from_utf8_lossy(&environment).into_owned();
+    let of_worker = environment.split('\0').find_map(|pair| pair.strip_prefix("RUNPOD_AI_API_KEY=")).unwrap();
+    for path in ["/metrics", "/_flash/metrics"] {
+        assert_eq!(app.client.get(app.url(path)).await.status, 401, "{path}");
+        assert_eq!(app.client.send(with(of_worker, path)).await.status, 401, "{path}");
+        let answer = app.client.send(with(KEY, path)).await;
+        assert!(answer.status == 200 && answer.text.contains("flash_build_info"), "{path}: {answer:?}");
+        assert!(!answer.text.contains(KEY) && !answer.text.contains(of_worker), "{path}");
+    }
+    // It opens what a worker may do.
+    let input: Value = json!({ "left": 1 });
+    let call = app.client.raw().post(app.url("/jobs/add/run_sync")).bearer_auth(of_worker).json(&input);
+    assert_eq!(app.client.send(call).await.status, 200);
+}
