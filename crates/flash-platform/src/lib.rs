@@ -58,8 +58,8 @@ pub use release::NewRelease;
 pub use releases::Expected;
 pub use schedule::{ScheduleError, ScheduleOverview, ScheduleRun};
 pub use supervisor::{
-    Confinement, Gpu, GpuOverview, LimitScope, MachineCapabilities, detect_capabilities, gpus_of_machine,
-    is_lifeline, lifeline_main,
+    Confinement, Gpu, LimitScope, MachineCapabilities, detect_capabilities, gpus_of_machine, is_lifeline,
+    lifeline_main,
 };
 pub use tally::{BatchSums, Problem};
 pub use webhook::{AllowedNetworks, Secret};

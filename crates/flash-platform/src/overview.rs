@@ -1,11 +1,10 @@
 //! The current state of a platform, for display.
 use std::collections::BTreeMap;
 
-use flash_protocol::{Generations, ModelLoad, manifest::EndpointKind};
+use flash_protocol::{Generations, GpuStatus, ModelLoad, manifest::EndpointKind};
 
 use super::{
     pool::{Counts, Pool},
-    supervisor::GpuOverview,
     tally::{BatchSums, Problem},
 };
 
@@ -23,7 +22,7 @@ pub struct Overview {
     /// `None` where it does not run.
     pub job_memory: Option<JobMemory>,
     /// The GPUs of the machine, once a worker needed one, where they were asked for.
-    pub gpus: Vec<GpuOverview>,
+    pub gpus: Vec<GpuStatus>,
 }
 
 /// The memory used by the jobs of a platform, including those of replaced releases.

@@ -25,6 +25,7 @@ pub mod exit_code;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod generation;
+mod gpu;
 pub mod manifest;
 mod model;
 mod resource;
@@ -39,6 +40,7 @@ pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 pub use command_worker::CommandWorker;
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};
 pub use generation::{GenerationEnd, Generations, GenerationsByModel, LATENCY_BOUNDS, Latencies, ModelLoad};
+pub use gpu::GpuStatus;
 pub use model::{HubModel, InvalidModel, ModelEntry, ModelReference, ModelSource, is_commit};
 pub use resource::{Compute, Lifetime, ResourceConfig, Scaler};
 pub use retries::Retries;

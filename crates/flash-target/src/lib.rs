@@ -38,8 +38,7 @@ pub use release::{
 pub use scale::{ManualScale, ScaleChange};
 pub use schedule::{ScheduledFunction, ScheduledRun};
 pub use status::{
-    FunctionBatches, GpuStatus, JobMemory, LastError, ModelStatus, Serving, Status, WorkerCounts,
-    WorkerStatus,
+    FunctionBatches, JobMemory, LastError, ModelStatus, Serving, Status, WorkerCounts, WorkerStatus,
 };
 
 /// Called for each step of a running change.

@@ -1,7 +1,7 @@
 //! The current state of an environment.
 use std::collections::BTreeMap;
 
-use flash_protocol::{catalogue::NanoDollars, manifest::EndpointKind};
+use flash_protocol::{GpuStatus, catalogue::NanoDollars, manifest::EndpointKind};
 use serde::{Deserialize, Serialize};
 
 use super::EnvironmentId;
@@ -30,25 +30,6 @@ pub struct Status {
     /// The GPUs of the machine, once a worker needed one; empty where there are none, or the target does not report them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuStatus>,
-}
-
-/// A GPU of this machine, which workers of all environments share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GpuStatus {
-    /// As in `CUDA_VISIBLE_DEVICES`.
-    pub id: String,
-    /// Such as `NVIDIA L4`.
-    pub name: String,
-    /// MiB of memory; `None` where the driver does not say.
-    pub memory_mib: Option<u64>,
-    /// MiB in use, by whatever program.
-    pub used_mib: Option<u64>,
-    /// MiB that workers were given, by `vram_gib` or their models.
-    pub given_mib: u64,
-    /// How much of the last moments it was busy, in percent.
-    pub busy_percent: Option<u64>,
-    /// Workers that have it.
-    pub workers: u32,
 }
 
 /// The memory held by an environment's jobs: inputs, kept results, chunks not fetched yet.

@@ -2,10 +2,8 @@
 use std::{io::IsTerminal as _, time::Duration};
 
 use clap::Args;
-use flash_protocol::catalogue::NanoDollars;
-use flash_target::{
-    FunctionBatches, GpuStatus, JobMemory, ModelStatus, Serving, Status, WorkerCounts, WorkerStatus,
-};
+use flash_protocol::{GpuStatus, catalogue::NanoDollars};
+use flash_target::{FunctionBatches, JobMemory, ModelStatus, Serving, Status, WorkerCounts, WorkerStatus};
 
 use super::{
     command::{Command, Context},

@@ -45,6 +45,18 @@ async fn workers_share_a_gpu_by_memory_and_the_next_one_waits() {
         jobs.push(job["id"].as_str().unwrap_or_else(|| panic!("{job}")).to_owned());
     }
     app.event("log", is_waiting);
+    let text = client.get(format!("{}/metrics", app.url)).await.text;
+    let metrics: Vec<&str> = text.lines().filter(|line| line.starts_with("flash_gpu")).collect();
+    let labels = r#"{gpu="GPU-made-up",name="NVIDIA GeForce RTX 4090"}"#;
+    for (name, value) in [
+        ("memory_bytes", 24_564 << 20),
+        ("memory_used_bytes", 12 << 20),
+        ("memory_given_bytes", 24_564 << 20),
+        ("workers", 2_u64),
+    ] {
+        assert!(metrics.contains(&format!("flash_gpu_{name}{labels} {value}").as_str()), "{metrics:?}");
+    }
+    assert!(metrics.contains(&format!("flash_gpu_utilization_ratio{labels} 0.07").as_str()), "{metrics:?}");
     std::fs::write(&gate, "").unwrap();
     for job in jobs {
         let done = until("the end of a job", SOON, async || {

@@ -68,7 +68,7 @@ async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Resp
         }
         // So is this one, unless the app has it.
         Err(NoRoute::UnknownPath { .. }) if path == metrics::PATH => {
-            return metrics::answer(state, method);
+            return metrics::answer(state, method).await;
         }
         Err(none) => return Err(no_route(none, method, path)),
     };

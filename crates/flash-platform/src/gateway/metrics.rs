@@ -18,18 +18,18 @@ pub(super) const PATH: &str = "/metrics";
 
 /// `GET /_flash/metrics`. Also while nothing is live: whoever watches the platform wants to know that it runs.
 pub(super) async fn all(State(state): State<Arc<GatewayState>>) -> Response {
-    now(&state)
+    now(&state).await
 }
 
 /// The answer at [`PATH`].
-pub(super) fn answer(state: &GatewayState, method: &Method) -> Result<Response, Refusal> {
+pub(super) async fn answer(state: &GatewayState, method: &Method) -> Result<Response, Refusal> {
     match *method {
-        Method::GET | Method::HEAD => Ok(now(state)),
+        Method::GET | Method::HEAD => Ok(now(state).await),
         _ => Err(Refusal::method_not_allowed(method, PATH, "GET, HEAD".to_owned())),
     }
 }
 
-fn now(state: &GatewayState) -> Response {
+async fn now(state: &GatewayState) -> Response {
     let live = state.releases.live();
     let budget = &state.budget;
     let job_memory = JobMemory { held_bytes: budget.held() as u64, limit_bytes: budget.limit() as u64 };
@@ -38,6 +38,7 @@ fn now(state: &GatewayState) -> Response {
         types: live.iter().flat_map(|live| live.pools()).map(|pool| TypeNumbers::of(pool)).collect(),
         bills: state.billing.bill(),
         job_memory: Some(job_memory),
+        gpus: state.isolation.gpu_overview().await,
         posts: state.posts.all().to_vec(),
         process: ProcessNumbers::read(),
     };

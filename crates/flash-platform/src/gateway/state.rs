@@ -14,6 +14,7 @@ use crate::{
     queue::Budget,
     release::Release,
     releases::{Expected, Releases},
+    supervisor::Isolation,
 };
 
 /// See the module.
@@ -27,6 +28,8 @@ pub(crate) struct GatewayState {
     pub(super) readable_log: Option<LogStore>,
     /// The memory that jobs may use.
     pub(super) budget: Budget,
+    /// Knows the GPUs, for metrics.
+    pub(super) isolation: Isolation,
     /// What became of webhooks, for metrics.
     pub(super) posts: Arc<Posts>,
     /// What outlives the answer to a request, and is waited for at the end.
@@ -53,6 +56,7 @@ impl GatewayState {
             readable_log,
             billing: context.billing.clone(),
             budget: context.queues.budget.clone(),
+            isolation: context.isolation.clone(),
             tasks: context.tasks.clone(),
             closing: context.closing.clone(),
         }

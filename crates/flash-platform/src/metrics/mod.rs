@@ -1,9 +1,10 @@
 //! The state and the counts of a platform as metrics, in Prometheus' text format.
 //!
-//! [`numbers`] says which numbers there are, and [`process`] those of this process. [`workers`], [`models`] and
-//! [`platform`] give them names, types and help; [`family`] is one metric, and [`text`] writes all. None of them knows HTTP.
+//! [`numbers`] says which numbers there are, and [`process`] those of this process. [`workers`], [`models`],
+//! [`gpus`] and [`platform`] give them names, types and help; [`family`] is one metric, and [`text`] writes all. None of them knows HTTP.
 //! Labels are names of a manifest, of models and of GPUs, never what a client sends. `docs/metrics.md` documents each name.
 mod family;
+mod gpus;
 mod models;
 mod numbers;
 mod platform;

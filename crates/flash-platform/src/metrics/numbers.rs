@@ -1,7 +1,7 @@
 //! The numbers of a platform at one moment.
 use std::{collections::BTreeMap, sync::Arc};
 
-use flash_protocol::{Generations, ModelLoad};
+use flash_protocol::{Generations, GpuStatus, ModelLoad};
 
 use super::process::ProcessNumbers;
 use crate::{
@@ -22,6 +22,8 @@ pub(crate) struct Numbers {
     /// Of all worker types that ever were.
     pub bills: BTreeMap<Arc<str>, TypeBill>,
     pub job_memory: Option<JobMemory>,
+    /// Those of the machine, once a worker needed one.
+    pub gpus: Vec<GpuStatus>,
     /// POSTs of webhooks by outcome.
     pub posts: Vec<(&'static str, u64)>,
     /// `None` where it is not known.

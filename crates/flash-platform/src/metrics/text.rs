@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{models, numbers::Numbers, platform, process::ProcessNumbers, workers};
+use super::{gpus, models, numbers::Numbers, platform, process::ProcessNumbers, workers};
 
 /// Of the text that [`render`] writes.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -37,7 +37,7 @@ impl Collector for Platform {
         let Self(numbers) = self;
         let metrics = platform::metrics(numbers).into_iter();
         let metrics = metrics.chain(workers::metrics(numbers)).chain(models::metrics(&numbers.types));
-        metrics.into_iter().try_for_each(|metric| metric.write(&mut encoder))
+        metrics.chain(gpus::metrics(&numbers.gpus)).try_for_each(|metric| metric.write(&mut encoder))
     }
 }
 
@@ -54,7 +54,9 @@ impl Collector for Process {
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
-    use flash_protocol::{BatchRun, GenerationEnd, Generations, ModelLoad, catalogue::NanoDollars};
+    use flash_protocol::{
+        BatchRun, GenerationEnd, Generations, GpuStatus, ModelLoad, catalogue::NanoDollars,
+    };
     use prometheus_parse::{Scrape, Value};
 
     use super::{super::numbers::TypeNumbers, *};
@@ -132,6 +134,15 @@ mod tests {
             types: vec![type_numbers()],
             bills: billing.bill(),
             job_memory: Some(JobMemory { held_bytes: 5, limit_bytes: 1 << 30 }),
+            gpus: vec![GpuStatus {
+                id: "GPU-a".to_owned(),
+                name: "NVIDIA L4".to_owned(),
+                memory_mib: Some(23_034),
+                used_mib: Some(1),
+                given_mib: 2,
+                busy_percent: Some(35),
+                workers: 2,
+            }],
             posts: posts.all().to_vec(),
             process: Some(ProcessNumbers {
                 cpu_seconds: 1.25,
@@ -190,6 +201,12 @@ mod tests {
         assert_eq!(gauge("flash_job_memory_bytes", &[]), 5.0);
         assert_eq!(gauge("process_resident_memory_bytes", &[]), 1_048_576.0);
         assert_eq!(gauge("process_max_fds", &[]), 1024.0);
+        let of_gpu = [("gpu", "GPU-a"), ("name", "NVIDIA L4")];
+        assert_eq!(gauge("flash_gpu_memory_bytes", &of_gpu), 23_034.0 * 1_048_576.0);
+        assert_eq!(gauge("flash_gpu_memory_used_bytes", &of_gpu), 1_048_576.0);
+        assert_eq!(gauge("flash_gpu_memory_given_bytes", &of_gpu), 2_097_152.0);
+        assert_eq!(gauge("flash_gpu_utilization_ratio", &of_gpu), 0.35);
+        assert_eq!(gauge("flash_gpu_workers", &of_gpu), 2.0);
         assert_eq!(counter("process_cpu_seconds_total", &[]), 1.25);
         assert_eq!(counter("flash_calls_total", &[("outcome", "failed")]), 2.0);
         for (function, outcome, count) in [
@@ -255,13 +272,35 @@ mod tests {
     }
 
     #[test]
+    fn what_the_driver_of_a_gpu_does_not_say_is_left_out() {
+        let silent = GpuStatus {
+            id: "0".to_owned(),
+            name: "0".to_owned(),
+            memory_mib: None,
+            used_mib: None,
+            given_mib: 0,
+            busy_percent: None,
+            workers: 0,
+        };
+        let (text, _) = scraped(Numbers { gpus: vec![silent], ..Numbers::default() });
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("flash_gpu")).collect();
+        let labels = r#"{gpu="0",name="0"}"#;
+        assert_eq!(
+            lines,
+            [format!("flash_gpu_memory_given_bytes{labels} 0"), format!("flash_gpu_workers{labels} 0")]
+        );
+    }
+
+    #[test]
     fn a_worker_type_has_no_metrics_of_what_it_never_had() {
         let idle = TypeNumbers { worker_type: "w".into(), ..TypeNumbers::default() };
         let billing = Billing::default();
         billing.meter("w", None);
         let (text, _) = scraped(Numbers { types: vec![idle], bills: billing.bill(), ..Numbers::default() });
         assert!(text.contains("flash_workers") && text.contains("flash_worker_starts_total"), "{text}");
-        for name in ["flash_batch", "flash_model", "_dollars", "flash_requests", "process_", "live_release"] {
+        for name in
+            ["flash_batch", "flash_model", "_dollars", "flash_requests", "process_", "live_release", "_gpu_"]
+        {
             assert!(!text.contains(name), "{name} in {text}");
         }
     }
@@ -283,7 +322,7 @@ mod tests {
         }
         assert_eq!(documented, all);
         // These are told for whole sections.
-        let of_sections = ["worker_type", "function", "model"];
+        let of_sections = ["worker_type", "function", "model", "gpu", "name"];
         for sample in &scrape.samples {
             let name = ["_sum", "_count"].iter().find_map(|end| sample.metric.strip_suffix(end));
             let start = format!("| `{}` |", name.unwrap_or(&sample.metric));

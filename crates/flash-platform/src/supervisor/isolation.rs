@@ -9,6 +9,7 @@ use std::sync::{
 
 use flash_containers::Resources;
 use flash_protocol::{
+    GpuStatus,
     manifest::{ComputeEntry, WorkerType},
     variables,
 };
@@ -19,7 +20,7 @@ use super::{
     Lifeline,
     cgroup::{self, Cgroups, Group, Limits},
     confinement::{Confinement, Rules},
-    gpu::{self, Demand, Gpu, GpuOverview, Gpus, Lease},
+    gpu::{self, Demand, Gpu, Gpus, Lease},
 };
 
 /// Maximum processes and threads of a worker: enough for real programs, and a limit for fork bombs.
@@ -267,7 +268,7 @@ impl Isolation {
     }
 
     /// What each GPU is used for; empty before the first worker needed one.
-    pub(crate) async fn gpu_overview(&self) -> Vec<GpuOverview> {
+    pub(crate) async fn gpu_overview(&self) -> Vec<GpuStatus> {
         match self.shared.gpus.get() {
             Some(gpus) => gpus.overview().await,
             None => Vec::new(),

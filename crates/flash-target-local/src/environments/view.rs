@@ -1,15 +1,15 @@
 //! Reports about environments.
 use std::collections::BTreeMap;
 
-use flash_platform::{BatchSums, Counts, GpuOverview, TypeOverview};
+use flash_platform::{BatchSums, Counts, TypeOverview};
 use flash_protocol::{
     Generations, Latencies, ModelLoad,
     catalogue::NanoDollars,
     manifest::{EndpointKind, WorkerType},
 };
 use flash_target::{
-    DeployedEndpoint, Environment, EnvironmentId, FunctionBatches, GpuStatus, JobMemory, LastError,
-    ModelStatus, Problem, ReleaseRecord, ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts,
+    DeployedEndpoint, Environment, EnvironmentId, FunctionBatches, JobMemory, LastError, ModelStatus,
+    Problem, ReleaseRecord, ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts,
     WorkerStatus,
 };
 
@@ -147,7 +147,7 @@ pub(super) async fn status(host: &Host, id: &EnvironmentId) -> Result<Status, Ta
         job_memory: overview
             .job_memory
             .map(|memory| JobMemory { held_bytes: memory.held_bytes, limit_bytes: memory.limit_bytes }),
-        gpus: overview.gpus.into_iter().map(gpu_status).collect(),
+        gpus: overview.gpus,
     })
 }
 
@@ -177,11 +177,6 @@ fn batches_of((function, sums): (String, BatchSums)) -> FunctionBatches {
         wait_seconds: wait.as_secs_f64(),
         run_seconds: run.as_secs_f64(),
     }
-}
-
-fn gpu_status(gpu: GpuOverview) -> GpuStatus {
-    let GpuOverview { id, name, memory_mib, used_mib, given_mib, busy_percent, workers } = gpu;
-    GpuStatus { id, name, memory_mib, used_mib, given_mib, busy_percent, workers }
 }
 
 /// What the models of a worker type did, and what they have to do.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use flash_protocol::GpuStatus;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
@@ -56,25 +57,6 @@ pub(crate) struct Lease {
     shares: Shares,
     pub(in crate::supervisor) is_shared: bool,
     of: Gpus,
-}
-
-/// A GPU at this moment, for display.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GpuOverview {
-    /// As in `CUDA_VISIBLE_DEVICES`.
-    pub id: String,
-    /// Such as `NVIDIA L4`.
-    pub name: String,
-    /// MiB of memory; `None` where the driver does not say.
-    pub memory_mib: Option<u64>,
-    /// MiB in use, by whatever program.
-    pub used_mib: Option<u64>,
-    /// MiB that workers were given by `vram_gib` or by their models.
-    pub given_mib: u64,
-    /// Of the time of the last moments, in percent.
-    pub busy_percent: Option<u64>,
-    /// Workers that have it.
-    pub workers: u32,
 }
 
 impl Gpus {
@@ -192,13 +174,13 @@ impl Gpus {
     }
 
     /// Each GPU at this moment.
-    pub(in crate::supervisor) async fn overview(&self) -> Vec<GpuOverview> {
+    pub(in crate::supervisor) async fn overview(&self) -> Vec<GpuStatus> {
         let mut looked = self.0.looked.lock().await;
         let all = self.look(&mut looked).await;
         let allocator = self.0.allocator.lock();
         let of_gpu = |(gpu, slot): (&Gpu, &super::allocation::Slot)| {
             let at_work = gpu.at_work(all);
-            GpuOverview {
+            GpuStatus {
                 id: gpu.id.clone(),
                 name: gpu.name.clone(),
                 memory_mib: gpu.memory_mib,

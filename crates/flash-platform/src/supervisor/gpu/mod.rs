@@ -9,6 +9,5 @@ mod lease;
 pub(super) use allocation::Demand;
 pub use find::Gpu;
 pub(super) use find::{VISIBLE, find, has_driver};
-pub use lease::GpuOverview;
 pub(super) use lease::Gpus;
 pub(crate) use lease::Lease;
