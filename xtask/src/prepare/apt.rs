@@ -1,4 +1,6 @@
-//! Installs Debian packages, if this user may.
+//! Installs Debian packages, if this user may, and downloads them.
+use std::path::Path;
+
 use crate::{
     command::{command, find, read, run, shown, succeeds},
     failure::Failure,
@@ -37,6 +39,25 @@ pub(super) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
             .map_err(|failure| failure.hint(format!("check whether `{line}` works when you run it")))?;
     }
     Ok(())
+}
+
+/// Downloads the file of a package into a directory, which needs no rights. If its version is not known any more, the lists
+/// of packages are updated first, if this user may.
+///
+/// # Errors
+/// When that is not possible here, with the command to run.
+pub(super) fn download(package: &str, into: &Path) -> Result<(), Failure> {
+    let download = || run(command("apt-get", &["download", package]).current_dir(into));
+    if download().is_ok() {
+        return Ok(());
+    }
+    let hint = "the lists of packages may be old: sudo apt-get update";
+    match Rights::of_this_user() {
+        Some(Rights::Root) => run(&mut command("apt-get", &["update"]))?,
+        Some(Rights::Sudo) => run(&mut command("sudo", &["-n", "apt-get", "update"]))?,
+        None => {}
+    }
+    download().map_err(|failure| failure.hint(hint))
 }
 
 /// How this user may install packages.

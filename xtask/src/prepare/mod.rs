@@ -8,6 +8,7 @@ mod containers;
 mod cuda;
 mod models;
 mod node;
+mod prometheus;
 mod python;
 
 use std::path::PathBuf;
@@ -57,6 +58,16 @@ pub(crate) fn python(steps: &mut Steps) -> Result<PathBuf, Failure> {
 pub(crate) fn cuda(steps: &mut Steps) -> Result<PathBuf, Failure> {
     steps.take("CUDA", cuda::prepare)?;
     Ok(cuda::directory())
+}
+
+/// The directory with Prometheus and promtool; `None` where there are none.
+pub(crate) fn prometheus(steps: &mut Steps) -> Result<Option<PathBuf>, Failure> {
+    let mut directory = None;
+    steps.take("Prometheus", || {
+        directory = prometheus::prepare()?;
+        Ok(())
+    })?;
+    Ok(directory)
 }
 
 /// The modules of Node with OpenAI's official client; `None` where there is no npm.
