@@ -234,6 +234,29 @@ async fn jobs_of_a_release_that_cannot_be_resumed_go_to_the_live_one_at_the_end(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metrics_of_the_platform_are_there_also_while_nothing_is_live() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    bench.ring.set(vec![KeyHash::of("key")], Vec::new());
+    assert_eq!(bench.get("/metrics", Some("key")).await.0, 503);
+    let (status, text) = bench.get("/_flash/metrics", Some("key")).await;
+    assert!(status == 200 && text.contains("flash_job_memory_limit_bytes"), "{text}");
+    assert!(!text.contains("flash_live_release ") && !text.contains("flash_workers{"), "{text}");
+    bench.deploy(1).await;
+    for path in ["/metrics", "/_flash/metrics"] {
+        let (status, text) = bench.get(path, Some("key")).await;
+        assert!(status == 200 && text.contains("\nflash_live_release 1\n"), "{path}: {text}");
+        assert!(text.contains("flash_workers{worker_type=\"gpu\""), "{path}: {text}");
+    }
+    // Costs are those of all worker types that ever were.
+    bench.platform.undeploy().await;
+    let (_, text) = bench.get("/_flash/metrics", Some("key")).await;
+    assert!(text.contains("flash_worker_starts_total{worker_type=\"gpu\"}"), "{text}");
+    assert!(!text.contains("flash_live_release "), "{text}");
+    within("stop", bench.platform.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_an_undeploy_nothing_is_deployed_and_accepted_jobs_are_done_and_found() {
     let store = TempDir::new().unwrap();
     let bench = start(store.path()).await;
