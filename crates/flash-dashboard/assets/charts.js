@@ -37,7 +37,8 @@ window.flashCharts = (() => {
       height: 150,
       series: [{ label: "Time", value: (_, time) => (time == null ? "now" : new Date(time * 1000).toLocaleTimeString([], { hourCycle: "h23" })) }, ...series],
       axes: [
-        { ...axis, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
+        // Whole minutes, so that no two ticks have one label.
+        { ...axis, incrs: [60, 120, 300, 900], values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
         { ...axis, size: 44, values: (_, values) => values.map(shown) },
       ],
       scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 0.1) * 1.08] } },
