@@ -31,10 +31,15 @@ pub(super) fn become_release_build() -> Failure {
     Failure::new(format!("cannot start {}: {error}", program.display()))
 }
 
+/// As `flash run --release` builds an app: for this processor. With other flags the app would be built once more there,
+/// within the time that it has to start, and the two sides of a comparison would not have the same instructions.
+const FLAGS: &str = "build.rustflags=[\"-Ctarget-cpu=native\"]";
+
 /// Builds packages.
 pub(super) fn build(packages: &[&str]) -> Result<(), Failure> {
-    // One by one, like `flash run` builds an app, so that nothing is built again there.
-    packages.iter().try_for_each(|package| run(&mut cargo(&["build", "--release", "-p", package])))
+    // One by one, as `flash run` does too.
+    let build = |package: &&str| run(&mut cargo(&["build", "--release", "--config", FLAGS, "-p", package]));
+    packages.iter().try_for_each(build)
 }
 
 /// Which form of an app to run.
