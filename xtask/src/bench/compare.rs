@@ -10,7 +10,7 @@ use super::{
 use crate::{failure::Failure, output};
 
 /// Odd, for the medians; with two halves of at least two rounds.
-const ROUNDS: usize = 5;
+pub(super) const ROUNDS: usize = 5;
 
 /// If the halves of a side differ by a larger part than this, the machine was not steady enough for a result.
 const STEADY: f64 = 0.15;

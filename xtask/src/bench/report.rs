@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 use serde::Serialize;
 
 use super::{
-    compare::{Comparison, counted},
+    compare::{Comparison, ROUNDS, counted},
     first_job::FirstJob,
     pictures::Pictures,
     pipeline::HOPS,
@@ -125,7 +125,7 @@ impl Report {
 
     pub(super) fn table(&self) -> String {
         let mut text = format!(
-            "{} cores, shared by load generator, servers and workers; {} s a measurement, medians of 5 rounds\n",
+            "{} cores, shared by load generator, servers and workers; {} s a measurement, medians of {ROUNDS} rounds\n",
             self.cores, self.seconds
         );
         comparisons(&mut text, "Pipeline: POST /classify, three stages", &self.pipeline);
