@@ -16,6 +16,8 @@ mod exit;
 mod models;
 mod output;
 mod project;
+#[cfg(test)]
+mod reference;
 mod watch;
 
 use std::process::ExitCode;
