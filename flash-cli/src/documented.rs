@@ -195,3 +195,15 @@ fn settings_beside_those_of_other_tools_are_a_flash_toml() {
         }
     }
 }
+
+/// The template of a chat is not compiled for this: its machine-learning library takes minutes.
+#[test]
+fn the_code_of_the_chat_tutorial_is_that_of_its_template() {
+    let page = Page::read(&root().join("docs/tutorial-chat.md"));
+    let template = include_str!("../templates/chat/src/lib.rs");
+    let blocks = page.blocks("rust");
+    assert!(blocks.len() > 1, "only {blocks:?} were found");
+    for block in blocks {
+        assert!(template.contains(&block), "the template has no\n{block}");
+    }
+}

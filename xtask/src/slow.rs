@@ -16,7 +16,7 @@ pub(crate) struct SlowTest {
 const RUNPOD: &[&str] =
     &["crates/flash-target-runpod/src", "flash-cli/tests/it/runpod.rs", "flash-cli/tests/it/support/runpod"];
 
-const SLOW: [SlowTest; 4] = [
+const SLOW: [SlowTest; 6] = [
     // Builds the same app twice in release mode, with all dependencies.
     SlowTest {
         name: "build::two_checkouts_in_different_directories_give_the_same_digests",
@@ -36,6 +36,19 @@ const SLOW: [SlowTest; 4] = [
             "docs/getting-started.md",
             "flash-cli/templates/hello",
             "flash-cli/src/commands",
+            "flash-cli/tests/it/getting_started.rs",
+        ],
+    },
+    // Each builds a new crate, for a run and for its tests.
+    SlowTest {
+        name: "getting_started::the_tutorial_of_a_pipeline_works_as_it_is_written",
+        covers: &["docs/tutorial-pipeline.md", "flash-cli/tests/it/getting_started.rs"],
+    },
+    SlowTest {
+        name: "getting_started::the_tutorial_of_a_python_worker_works_as_it_is_written",
+        covers: &[
+            "docs/tutorial-python.md",
+            "flash-cli/templates/python",
             "flash-cli/tests/it/getting_started.rs",
         ],
     },

@@ -56,13 +56,14 @@ fn succeeded(done: &Finished) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn hello_passes_its_tests_and_serves() {
     let place = Place::new();
-    let made = succeeded(&place.init(&["init-hello", "--json"]));
-    let directory = place.path().join("init-hello");
-    let told = json!({ "name": "init-hello", "template": "hello", "directory": directory, "workspace": null, "next": ["flash run"] });
+    // As one of its functions: the crate's name must not hide it, nor it the crate.
+    let made = succeeded(&place.init(&["greet", "--json"]));
+    let directory = place.path().join("greet");
+    let told = json!({ "name": "greet", "template": "hello", "directory": directory, "workspace": null, "next": ["flash run"] });
     assert_eq!(made, told);
     assert!(directory.join(".git").is_dir(), "a repository of its own");
-    place.lock("init-hello");
-    place.cargo_test("init-hello");
+    place.lock("greet");
+    place.cargo_test("greet");
 
     let target = root().join("target");
     let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap()), ("CARGO_NET_OFFLINE", "true")];

@@ -9,7 +9,7 @@ use flash_sdk::{
     },
     testing::fake,
 };
-use {{crate}}::{text::count, web::web};
+use ::{{crate}}::{text::count, web::web};
 use tower::ServiceExt as _;
 
 /// The status and the body of the answer.

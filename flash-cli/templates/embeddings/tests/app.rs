@@ -1,5 +1,5 @@
 //! What needs no model.
-use {{crate}}::dot;
+use ::{{crate}}::dot;
 
 #[test]
 fn a_vector_is_like_itself_and_unlike_one_across() {

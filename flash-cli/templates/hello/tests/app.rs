@@ -1,6 +1,6 @@
 //! Without a platform, functions run in the process of the test.
 use flash_sdk::{Error, Result, testing::fake};
-use {{crate}}::{greet, hello};
+use ::{{crate}}::{greet, hello};
 
 #[flash_sdk::test]
 async fn everyone_is_greeted_in_order() -> Result<()> {

@@ -1,6 +1,6 @@
 //! The jobs in process, with fakes of what they call.
 use flash_sdk::{Error, Result, testing::fake};
-use {{crate}}::{price, primes, report};
+use ::{{crate}}::{price, primes, report};
 
 #[flash_sdk::test]
 async fn a_busy_service_is_asked_again_and_an_unknown_item_is_not() -> Result<()> {

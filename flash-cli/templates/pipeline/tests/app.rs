@@ -1,6 +1,6 @@
 //! The pipeline in process, without the model: a fake takes the place of the embedder.
 use flash_sdk::{Error, Result, testing::fake};
-use {{crate}}::{embedder::Embedder, ranking::search};
+use ::{{crate}}::{embedder::Embedder, ranking::search};
 
 const TEXT: &str = "Cats sleep. Trains are late! Who knows?";
 

@@ -1,5 +1,5 @@
 //! What happens before and after the Python worker.
-use {{crate}}::{Output, checked, made_of};
+use ::{{crate}}::{Output, checked, made_of};
 
 #[test]
 fn an_empty_text_is_refused() {

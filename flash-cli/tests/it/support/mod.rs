@@ -3,6 +3,7 @@ pub mod browser;
 pub mod deployed;
 pub mod images;
 pub mod kept;
+pub mod reader;
 pub mod receiver;
 pub mod runpod;
 pub mod schemathesis;
