@@ -1,11 +1,12 @@
 //! The developer tasks of this workspace: `cargo xtask test`, `lint`, `fuzz`, `bench`, `cuda-build`,
-//! `gpu-check`, `models`, `site`.
+//! `gpu-check`, `models`, `site`, `dist`.
 //!
 //! One file per task. Each is a list of commands that you could also type; a task prints every command it runs and
 //! stops at the first that fails.
 mod bench;
 mod command;
 mod cuda_build;
+mod dist;
 mod failure;
 mod fuzz;
 mod gpu_check;
@@ -44,7 +45,8 @@ use clap::{Parser, Subcommand};
                   cargo xtask cuda-build      the example with CUDA; needs no GPU\n  \
                   cargo xtask gpu-check       models on a GPU; --cpu tries the checks without one\n  \
                   cargo xtask models          the weights that tests and an example use\n  \
-                  cargo xtask site            the documentation as a site"
+                  cargo xtask site            the documentation as a site\n  \
+                  cargo xtask dist            the archives of a release, which install.sh downloads"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -61,6 +63,7 @@ enum Task {
     GpuCheck(gpu_check::Arguments),
     Models(models::Arguments),
     Site(site::Arguments),
+    Dist(dist::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Task::GpuCheck(arguments) => gpu_check::run(&arguments),
         Task::Models(arguments) => models::run(&arguments),
         Task::Site(arguments) => site::run(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
