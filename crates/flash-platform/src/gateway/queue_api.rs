@@ -171,7 +171,12 @@ fn below_endpoint(path: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use flash_protocol::manifest::Manifest;
+
     use super::*;
+    use crate::interface::render_openapi;
 
     #[test]
     fn the_methods_of_a_path_are_those_of_its_operation() {
@@ -206,6 +211,33 @@ mod tests {
                 assert_eq!(operation.caller, other.caller, "{}{}", other.name, other.rest);
             }
         }
+    }
+
+    /// `interface` describes the operations that this table answers.
+    #[test]
+    fn each_operation_for_clients_is_described_and_no_other_is() {
+        let manifest: Manifest = serde_json::from_value(serde_json::json!({
+            "version": 1, "app": { "name": "app", "version": "0.1.0" }, "sdk_version": "0.1.0", "functions": [],
+            "workers": [{
+                "name": "x", "kind": "queue", "compute": { "type": "cpu", "instances": ["cpu3c-1-2"] },
+                "workers_min": 0, "workers_max": 1, "idle_timeout_seconds": 5, "execution_timeout_seconds": 60,
+                "max_concurrency": 1, "scaler": { "type": "queue_delay", "seconds": 4 },
+            }],
+        }))
+        .unwrap();
+        let document: serde_json::Value = serde_json::from_str(&render_openapi(&manifest, 1)).unwrap();
+        let described = document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+        });
+        let for_clients = OPERATIONS.iter().filter(|operation| operation.caller != Worker);
+        let answered: BTreeSet<String> = for_clients
+            .map(|operation| {
+                // One method is enough: the others of a path do the same.
+                let method = if operation.methods == Post { "POST" } else { "GET" };
+                format!("{method} /v2/x/{}{}", operation.name, operation.rest)
+            })
+            .collect();
+        assert_eq!(described.collect::<BTreeSet<_>>(), answered);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! It knows neither requests nor workers. The gateway asks it and answers.
 mod openapi;
+mod parts;
+mod queue_operations;
 mod routes;
 mod schemas;
 

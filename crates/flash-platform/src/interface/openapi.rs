@@ -1,9 +1,14 @@
-//! The app's API as OpenAPI 3.1: routes, `run_sync` of every queue function, with schemas and doc comments.
+//! The app's API as OpenAPI 3.1: routes, `run_sync` of every queue function, with schemas and doc comments, and the
+//! queue API.
 use flash_protocol::manifest::{
-    ArgumentEntry, ArgumentSource, EndpointKind, FORM, FunctionEntry, HttpEntry, Manifest, OPENAI_PREFIX,
+    ArgumentEntry, ArgumentSource, FORM, FunctionEntry, HttpEntry, Manifest, OPENAI_PREFIX,
 };
 use serde_json::{Map, Value, json};
 
+use super::{
+    parts::{failures, json_content},
+    queue_operations,
+};
 use crate::sample::sample;
 
 /// Renders the description of a release.
@@ -34,17 +39,8 @@ fn document(manifest: &Manifest, release: u64) -> Value {
             }
         }
     }
-    for worker in manifest.workers.iter().filter(|worker| worker.kind == EndpointKind::Queue) {
-        add(format!("/v2/{}/health", worker.name), "GET", health_operation(&worker.name));
-    }
-    for worker in manifest.commands() {
-        match worker.kind {
-            EndpointKind::Queue => {
-                add(format!("/v2/{}/runsync", worker.name), "POST", command_operation(&worker.name))
-            }
-            // Which paths it serves, and how, only the program knows.
-            EndpointKind::LoadBalanced => {}
-        }
+    for operation in queue_operations::operations(manifest) {
+        add(operation.path, operation.method, operation.description);
     }
     let models: Vec<&str> = manifest.models().map(|(name, _)| name).collect();
     if !models.is_empty() {
@@ -57,15 +53,23 @@ fn document(manifest: &Manifest, release: u64) -> Value {
     }
     let mut schemas = manifest.definitions.clone();
     schemas.insert("FlashError".to_owned(), error_schema());
+    for (name, schema) in queue_operations::schemas() {
+        schemas.insert(name.to_owned(), schema);
+    }
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": manifest.app.name,
             "version": manifest.app.version,
-            "description": format!("Release {release}. Every queue endpoint also has the queue API below `/v2/`."),
+            "description": format!("Release {release}."),
         },
         "paths": paths,
-        "components": { "schemas": schemas },
+        // Where the platform has no key, none is needed.
+        "security": [{}, { "key": [] }],
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": { "key": { "type": "http", "scheme": "bearer" } },
+        },
     });
     point_to_components(&mut document);
     bound_numbers(&mut document);
@@ -139,31 +143,18 @@ fn raw_content(content_type: Option<&str>) -> Value {
     json!({ content_type: { "schema": { "type": "string", "format": "binary" } } })
 }
 
-fn json_content(schema: &Value) -> Value {
-    json!({ "application/json": { "schema": schema } })
-}
-
-fn failures() -> Map<String, Value> {
-    let mut failures = Map::new();
-    let failure = |description: &str| {
-        let schema = json!({ "$ref": "#/components/schemas/FlashError" });
-        json!({ "description": description, "content": json_content(&schema) })
-    };
-    for (status, description) in [
-        ("400", "the body is not valid JSON, or a header or form is wrong"),
-        ("413", "the body is over the limit"),
-        ("422", "fields are missing or wrong; each is named"),
-        ("500", "the function failed; stage, message and request id are given"),
-        ("503", "no worker could start"),
-        ("504", "no result in time"),
-    ] {
-        failures.insert(status.to_owned(), failure(description));
-    }
-    failures
-}
+/// What a function may answer beside its result.
+const FAILURES: [(&str, &str); 6] = [
+    ("400", "the body is not valid JSON, or a header or form is wrong"),
+    ("413", "the body is over the limit"),
+    ("422", "fields are missing or wrong; each is named"),
+    ("500", "the function failed; stage, message and request id are given"),
+    ("503", "no worker could start"),
+    ("504", "no result in time"),
+];
 
 fn responses(description: &str, content: Value) -> Value {
-    let mut responses = failures();
+    let mut responses = failures(&FAILURES);
     responses.insert("200".to_owned(), json!({ "description": description, "content": content }));
     Value::Object(responses)
 }
@@ -305,43 +296,6 @@ fn job_operation(function: &FunctionEntry, definitions: &Map<String, Value>) -> 
         members.insert("requestBody".to_owned(), body);
     }
     operation
-}
-
-/// `runsync` of a command, whose input and output are not known.
-fn command_operation(worker: &str) -> Value {
-    let body = json!({
-        "type": "object",
-        "properties": { "input": { "description": "any JSON value except null; passed to the program unchanged" } },
-        "required": ["input"],
-    });
-    json!({
-        "operationId": format!("runsync_{worker}"),
-        "summary": format!("Runs a job on {worker}"),
-        "tags": [worker],
-        "requestBody": { "required": true, "content": json_content(&body) },
-        "responses": responses("the job with the program's output", json_content(&job_schema(json!({})))),
-    })
-}
-
-fn health_operation(worker: &str) -> Value {
-    let counts = |names: &[&str]| {
-        let properties: Map<String, Value> =
-            names.iter().map(|name| ((*name).to_owned(), json!({ "type": "integer" }))).collect();
-        json!({ "type": "object", "properties": properties, "required": names })
-    };
-    let schema = json!({
-        "type": "object",
-        "properties": {
-            "jobs": counts(&["completed", "failed", "inProgress", "inQueue", "retried"]),
-            "workers": counts(&["idle", "initializing", "ready", "running", "throttled", "unhealthy"]),
-        },
-    });
-    json!({
-        "operationId": format!("health_{worker}"),
-        "summary": format!("Jobs and workers of {worker}"),
-        "tags": [worker],
-        "responses": { "200": { "description": "counts", "content": json_content(&schema) } },
-    })
 }
 
 fn error_schema() -> Value {
