@@ -592,6 +592,9 @@ async fn a_purge_ends_what_waits_and_nothing_else() {
     assert_eq!(purged.ended(&running).await["status"], "COMPLETED");
     let again = purged.post("purge-queue", json!({})).await;
     assert_eq!(again.json()["removed"], 0);
+    // Nobody wanted their results: they have not failed.
+    let jobs = purged.get("health").await.json()["jobs"].clone();
+    assert_eq!((&jobs["completed"], &jobs["failed"]), (&json!(1), &json!(0)), "{jobs}");
 }
 
 #[tokio::test]

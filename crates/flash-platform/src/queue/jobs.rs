@@ -417,6 +417,8 @@ impl Jobs {
         }
         match ended.status {
             JobStatus::Completed => self.totals.completed += 1,
+            // Its client wanted no result: as in `flash status`, it counts in neither.
+            JobStatus::Cancelled => {}
             _ => self.totals.failed += 1,
         }
         self.keep(id, keep, is_dead, settings);
