@@ -371,9 +371,9 @@ impl HttpEntry {
         self.prefix.as_deref().unwrap_or("/")
     }
 
-    /// A path to try: [`path`](Self::path), or the list of models.
-    pub fn example_path(&self) -> &str {
-        if self.models.is_empty() { self.path() } else { OPENAI_MODELS }
+    /// A path that it has: the list of models. `None` where only its code knows its paths.
+    pub fn example_path(&self) -> Option<&'static str> {
+        (!self.models.is_empty()).then_some(OPENAI_MODELS)
     }
 
     /// Source location for messages: `file:line`.

@@ -46,9 +46,10 @@ pub(super) fn endpoints(
         }
     };
     let functions = manifest.functions.iter().map(row);
-    let routers = manifest
-        .routers()
-        .map(|(worker, http)| row_of_router(worker, http, http.path().to_owned(), url, program));
+    let routers = manifest.routers().map(|(worker, http)| {
+        let health = format!("{url}/v2/{}/health", worker.name);
+        row_of_router(worker, http, http.path().to_owned(), &tried(http, url, Some(&health)), program)
+    });
     functions
         .chain(routers)
         .chain(commands.iter().map(|command| row_of_command(command, url, program)))
@@ -92,15 +93,31 @@ pub(super) fn endpoints_apart(
         }
     };
     let routers = manifest.routers().map(|(worker, http)| {
-        let url = deployed.iter().find(|own| own.worker == worker.name).map(|own| own.url.as_str());
-        let url = url.unwrap_or_default().trim_end_matches('/');
-        row_of_router(worker, http, format!("{url}{}", http.path()), url, program)
+        let own = deployed.iter().find(|own| own.worker == worker.name);
+        let url = own.map_or("", |own| own.url.trim_end_matches('/'));
+        let tried = tried(http, url, own.and_then(|own| own.health.as_deref()));
+        row_of_router(worker, http, format!("{url}{}", http.path()), &tried, program)
     });
     manifest.functions.iter().map(row).chain(routers).collect()
 }
 
-/// Which paths a router has, only the router knows.
-fn row_of_router(worker: &WorkerType, http: &HttpEntry, path: String, url: &str, program: &str) -> Endpoint {
+/// What to ask a router for: its list of models, or else the health of its worker type. Which other paths it has, only
+/// the router knows.
+fn tried(http: &HttpEntry, url: &str, health: Option<&str>) -> String {
+    match (http.example_path(), health) {
+        (Some(path), _) => format!("{url}{path}"),
+        (None, Some(health)) => health.to_owned(),
+        (None, None) => format!("{url}{}", http.path()),
+    }
+}
+
+fn row_of_router(
+    worker: &WorkerType,
+    http: &HttpEntry,
+    path: String,
+    tried: &str,
+    program: &str,
+) -> Endpoint {
     Endpoint {
         method: "ANY".to_owned(),
         path,
@@ -108,7 +125,7 @@ fn row_of_router(worker: &WorkerType, http: &HttpEntry, path: String, url: &str,
         worker: worker.name.clone(),
         compute: worker.compute.label(),
         workers: workers(worker),
-        curl: format!("{program} {}", quoted(&format!("{url}{}", http.example_path()))),
+        curl: format!("{program} {}", quoted(tried)),
     }
 }
 
@@ -275,6 +292,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_router_is_asked_for_what_is_there_whatever_its_paths_are() {
+        let router = |models: &[&str]| HttpEntry {
+            prefix: Some("/chat".to_owned()),
+            models: models.iter().map(|name| (*name).to_owned()).collect(),
+            function: "Chat::routes".to_owned(),
+            file: String::new(),
+            line: 1,
+            docs: String::new(),
+        };
+        let health = Some("http://h/v2/chat/health");
+        assert_eq!(tried(&router(&[]), "http://h", health), "http://h/v2/chat/health");
+        assert_eq!(tried(&router(&["parrot"]), "http://h", health), "http://h/v1/models");
+        assert_eq!(tried(&router(&[]), "http://h", None), "http://h/chat");
     }
 
     #[test]
