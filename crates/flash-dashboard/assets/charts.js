@@ -18,10 +18,13 @@ window.flashCharts = (() => {
 
   function read(element) {
     const data = JSON.parse(element.dataset.chart);
-    return { names: data.names, columns: [data.times, ...data.values] };
+    return { names: data.names, columns: [data.times, ...data.values], areCounts: data.areCounts };
   }
 
-  function options(element, names) {
+  // Steps between the ticks of counts, so that all ticks are whole.
+  const wholeSteps = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+
+  function options(element, { names, areCounts }) {
     const axis = { stroke: colour("--dim"), font: "11px system-ui, sans-serif", grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
     const series = names.map((name, at) => ({
       label: name,
@@ -39,19 +42,19 @@ window.flashCharts = (() => {
       axes: [
         // Whole minutes, so that no two ticks have one label.
         { ...axis, incrs: [60, 120, 300, 900], values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
-        { ...axis, size: 44, values: (_, values) => values.map(shown) },
+        { ...axis, size: 44, values: (_, values) => values.map(shown), ...(areCounts && { incrs: wholeSteps }) },
       ],
-      scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 0.1) * 1.08] } },
+      scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, areCounts ? 1 : 0.1) * 1.08] } },
       cursor: { drag: { x: false, y: false } },
       legend: { live: true, markers: { width: 2, dash: (_, at) => ["solid", "dashed", "dotted"][(at - 1) % 3] } },
     };
   }
 
   function drawOne(element) {
-    const { names, columns } = read(element);
+    const chart = read(element);
     drawn.get(element)?.plot.destroy();
     element.replaceChildren();
-    drawn.set(element, { plot: new uPlot(options(element, names), columns, element), names: names.join("\n") });
+    drawn.set(element, { plot: new uPlot(options(element, chart), chart.columns, element), names: chart.names.join("\n") });
   }
 
   function all() {

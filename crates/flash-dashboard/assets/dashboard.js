@@ -1,4 +1,4 @@
-// Keeps a page up to date: fetches it again while somebody looks, and replaces the parts that have changed.
+// Keeps a page up to date: fetches it again while somebody looks, and changes what has changed.
 "use strict";
 
 const PERIOD_MS = 1500;
@@ -18,34 +18,44 @@ function localise(root) {
   }
 }
 
-// Somebody selects text, writes, or has a menu open in there.
+// Somebody writes in there, or has a menu open.
 function isInUse(element) {
-  const selection = document.getSelection();
-  if (selection && !selection.isCollapsed && element.contains(selection.anchorNode)) return true;
   const active = document.activeElement;
   return element.contains(active) && active.matches("input, select, textarea");
 }
 
-function replace(old, fresh) {
-  const active = document.activeElement;
-  const focused = old.contains(active) ? position(old, active) : null;
-  const open = new Set([...old.querySelectorAll("details[open][id]")].map((own) => own.id));
-  const scrolled = new Map([...old.querySelectorAll(".scroll, pre, ol")].map((own, at) => [at, [own.scrollLeft, own.scrollTop]]));
-  old.replaceChildren(...fresh.childNodes);
-  for (const own of old.querySelectorAll("details[id]")) own.open = open.has(own.id);
-  old.querySelectorAll(".scroll, pre, ol").forEach((own, at) => {
-    if (scrolled.has(at)) [own.scrollLeft, own.scrollTop] = scrolled.get(at);
-  });
-  if (focused !== null) focusable(old)[focused]?.focus({ preventScroll: true });
+// Makes the children of `old` like those of `fresh`, and leaves alone what is the same: focus, selected text, open parts
+// and scrolled ones stay as they are, and only what has changed is drawn again.
+function morph(old, fresh) {
+  const named = new Map([...old.children].filter((own) => own.id).map((own) => [own.id, own]));
+  let next = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    const own = child.id ? named.get(child.id) : next;
+    if (!own || own.nodeName !== child.nodeName || (own.id || "") !== (child.id || "")) {
+      old.insertBefore(child, next);
+      continue;
+    }
+    if (own === next) next = next.nextSibling;
+    else old.insertBefore(own, next);
+    if (own.nodeType === Node.ELEMENT_NODE) morphElement(own, child);
+    else if (own.nodeValue !== child.nodeValue && !document.getSelection()?.containsNode(own, true)) own.nodeValue = child.nodeValue;
+  }
+  while (next) {
+    const after = next.nextSibling;
+    next.remove();
+    next = after;
+  }
 }
 
-function focusable(root) {
-  return [...root.querySelectorAll("a[href], button, summary, [tabindex]")];
-}
-
-function position(root, element) {
-  const at = focusable(root).indexOf(element);
-  return at < 0 ? null : at;
+function morphElement(own, fresh) {
+  for (const { name, value } of fresh.attributes) {
+    if (own.getAttribute(name) !== value) own.setAttribute(name, value);
+  }
+  for (const { name } of [...own.attributes]) {
+    // Whoever looks has opened it.
+    if (!fresh.hasAttribute(name) && name !== "open") own.removeAttribute(name);
+  }
+  morph(own, fresh);
 }
 
 function update(text) {
@@ -53,7 +63,7 @@ function update(text) {
   localise(fresh);
   for (const part of fresh.querySelectorAll("[data-live][id]")) {
     const old = document.getElementById(part.id);
-    if (old && old.innerHTML !== part.innerHTML && !isInUse(old)) replace(old, part);
+    if (old && old.innerHTML !== part.innerHTML && !isInUse(old)) morph(old, part);
   }
   window.flashCharts?.update(fresh);
   return fresh;

@@ -15,6 +15,23 @@ pub(crate) fn dollars(nano: u64) -> String {
     }
 }
 
+/// `0.03 cores`, `1.00 core`.
+pub(crate) fn cores(cores: f64) -> String {
+    let text = format!("{cores:.2}");
+    let word = if text == "1.00" { "core" } else { "cores" };
+    format!("{text} {word}")
+}
+
+/// `312 KB`, `45.3 MB`, `2.10 GB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let amount = bytes as f64;
+    match bytes {
+        0..1_000_000 => format!("{:.0} KB", amount / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", amount / 1e6),
+        1_000_000_000.. => format!("{:.2} GB", amount / 1e9),
+    }
+}
+
 /// `850 µs`, `12.3 ms`, `4.20 s`, `3 min 5 s`, `2 h 4 min`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
@@ -122,6 +139,15 @@ mod tests {
         assert_eq!((machine_time(u64::MAX), clock(u64::MAX)), (String::new(), String::new()));
         let passed = [0, 61_000, 7_200_000, 200_000_000].map(|ms| ago(ms, 0));
         assert_eq!(passed, ["0 s ago", "1 min ago", "2 h ago", "2 d ago"]);
+    }
+
+    #[test]
+    fn what_a_worker_takes_is_in_the_unit_that_fits() {
+        assert_eq!(
+            [0.0, 0.034, 1.0, 2.5].map(cores),
+            ["0.00 cores", "0.03 cores", "1.00 core", "2.50 cores"]
+        );
+        assert_eq!([312_000, 45_300_000, 2_100_000_000].map(bytes), ["312 KB", "45.3 MB", "2.10 GB"]);
     }
 
     #[test]

@@ -133,10 +133,21 @@ pub struct Problem {
 pub struct Chart {
     /// What it shows, with its unit.
     pub title: &'static str,
+    /// What its values are.
+    pub values: Values,
     /// Of its points, in order.
     pub times_ms: Vec<u64>,
     /// One for each worker type.
     pub curves: Vec<Curve>,
+}
+
+/// What the values of curves are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// Numbers of things: whole ones.
+    Counts,
+    /// Any numbers.
+    Rates,
 }
 
 /// One curve.
@@ -389,8 +400,19 @@ pub struct Worker {
     pub running: usize,
     /// What it says that it does while it starts.
     pub loading: Option<String>,
+    /// What it takes of the machine; `None` where that is not known, as of a container.
+    pub usage: Option<Usage>,
     /// The last lines of its stderr.
     pub last_lines: Vec<String>,
+}
+
+/// What the processes of a worker take of the machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    /// How many cores they kept busy, over the last seconds.
+    pub cores: f64,
+    /// Resident memory, with what they share.
+    pub memory_bytes: u64,
 }
 
 /// What a worker does.

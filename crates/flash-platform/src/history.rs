@@ -1,4 +1,5 @@
-//! The last 15 minutes of a platform as numbers, one row every few seconds, for curves and rates.
+//! The last 15 minutes of a platform as numbers, one row every few seconds, for curves and rates. At the same time, what
+//! its workers take of the machine is measured.
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -13,6 +14,7 @@ use super::{
     hops::now_ms,
     pool::{Counts, Pool},
     releases::Releases,
+    supervisor::usage_by_group,
 };
 
 /// The time between two rows.
@@ -58,6 +60,7 @@ impl History {
         // After a pause one row is enough: it is only for display.
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while closing.run_until_cancelled(tick.tick()).await.is_some() {
+            measure(&releases).await;
             self.add(Row::now(&releases));
         }
     }
@@ -73,6 +76,16 @@ impl History {
     /// All rows, in order.
     pub(crate) fn rows(&self) -> Vec<Arc<Row>> {
         self.0.lock().iter().cloned().collect()
+    }
+}
+
+/// Measures what all workers take of the machine.
+async fn measure(releases: &Releases) {
+    // It reads `/proc`. If no thread is available, the workers keep what was measured before.
+    let Ok(groups) = tokio::task::spawn_blocking(usage_by_group).await else { return };
+    let now = Instant::now();
+    for release in releases.live_and_past() {
+        release.pools().for_each(|pool| pool.measure(&groups, now));
     }
 }
 

@@ -52,7 +52,7 @@ pub use meter::{CostTotals, FunctionTotal, TypeTotal};
 pub use options::{Options, Retire};
 pub use overview::TypeOverview;
 pub use platform::Platform;
-pub use pool::{Counts, Supervision, WorkerLimits};
+pub use pool::{Counts, Supervision, WorkerLimits, WorkerUsage};
 pub use queue::{Durability, OpenError};
 pub use release::NewRelease;
 pub use releases::Expected;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use flash_protocol::{Generations, GpuStatus, ModelLoad, manifest::EndpointKind};
 
 use super::{
-    pool::{Counts, Pool},
+    pool::{Counts, Pool, WorkerUsage},
     tally::{BatchSums, Problem},
 };
 
@@ -64,6 +64,8 @@ pub struct TypeOverview {
     pub models: Vec<(String, Generations)>,
     /// What the models of its workers have to do now, by name.
     pub model_loads: BTreeMap<String, ModelLoad>,
+    /// What its workers take of the machine, by ID, as it was measured last. Containers are left out.
+    pub usages: Vec<(String, WorkerUsage)>,
     /// What the worker that has been starting the longest says that it does.
     pub loading: Option<String>,
     /// The latest, the newest first; five at most.
@@ -91,6 +93,7 @@ pub(crate) fn type_overview(pool: &Pool) -> TypeOverview {
         batches: pool.tally().batches(),
         models: pool.tally().models(),
         model_loads: pool.model_loads(),
+        usages: pool.usages(),
         loading: pool.loading(),
         last_errors: pool.tally().problems(),
     }

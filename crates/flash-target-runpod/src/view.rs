@@ -164,6 +164,7 @@ async fn worker_status(
         batches: Vec::new(),
         models: Vec::new(),
         loading: None,
+        usage: Vec::new(),
         cost,
     })
 }

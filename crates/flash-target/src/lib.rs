@@ -39,6 +39,7 @@ pub use scale::{ManualScale, ScaleChange};
 pub use schedule::{ScheduledFunction, ScheduledRun};
 pub use status::{
     FunctionBatches, JobMemory, LastError, ModelStatus, Serving, Status, WorkerCounts, WorkerStatus,
+    WorkerUsage,
 };
 
 /// Called for each step of a running change.

@@ -98,8 +98,23 @@ pub struct WorkerStatus {
     /// What the worker that has been starting the longest says that it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loading: Option<String>,
+    /// What each of its workers takes of the machine, as it was measured last; only of processes, and only where the
+    /// target reports it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<WorkerUsage>,
     /// Over the same time as [`Status::cost`].
     pub cost: Option<NanoDollars>,
+}
+
+/// What the processes of a worker take of the machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerUsage {
+    /// Its ID.
+    pub worker: String,
+    /// How many cores they kept busy, over the last seconds.
+    pub cores: f64,
+    /// Resident memory, with what they share.
+    pub memory_bytes: u64,
 }
 
 /// The batches of a function.

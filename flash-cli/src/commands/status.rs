@@ -3,7 +3,9 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use clap::Args;
 use flash_protocol::{GpuStatus, catalogue::NanoDollars};
-use flash_target::{FunctionBatches, JobMemory, ModelStatus, Serving, Status, WorkerCounts, WorkerStatus};
+use flash_target::{
+    FunctionBatches, JobMemory, ModelStatus, Serving, Status, WorkerCounts, WorkerStatus, WorkerUsage,
+};
 
 use super::{
     command::{Command, Context},
@@ -140,6 +142,11 @@ fn show(status: &Status, output: &Output) {
         output.line("");
         status.gpus.iter().for_each(|gpu| output.line(&gpu_line(gpu)));
     }
+    let usages: Vec<&WorkerUsage> = status.workers.iter().flat_map(|worker| &worker.usage).collect();
+    if !usages.is_empty() {
+        output.line("");
+        usages.into_iter().for_each(|usage| output.line(&usage_line(usage)));
+    }
     for worker in &status.workers {
         if let Some(reason) = &worker.waits_for_gpu {
             output.line(&format!("{} waits for a GPU: {reason}", worker.name));
@@ -216,6 +223,11 @@ fn memory_line(memory: &JobMemory) -> String {
     format!("memory of jobs: {} of {} MB{full}", held_bytes.div_ceil(1_000_000), limit_bytes / 1_000_000)
 }
 
+/// `greeter-e642da: 0.25 cores, 12.5 MB`
+fn usage_line(usage: &WorkerUsage) -> String {
+    format!("{}: {:.2} cores, {:.1} MB", usage.worker, usage.cores, usage.memory_bytes as f64 / 1e6)
+}
+
 /// `NVIDIA L4 (GPU-aa): 9.0 of 22.5 GiB in use, 16.0 GiB given to 2 workers, 35 % busy`
 fn gpu_line(gpu: &GpuStatus) -> String {
     let gib = |mib: Option<u64>| mib.map_or("?".to_owned(), |mib| format!("{:.1}", mib as f64 / 1024.0));
@@ -264,6 +276,12 @@ mod tests {
         let memory = |held_bytes| memory_line(&JobMemory { held_bytes, limit_bytes: 2_147_483_648 });
         assert_eq!(memory(1), "memory of jobs: 1 of 2147 MB");
         assert!(memory(2_147_483_648).ends_with("2147 MB: full, new jobs are rejected with 429"));
+    }
+
+    #[test]
+    fn a_worker_is_told_with_what_it_takes_of_the_machine() {
+        let usage = WorkerUsage { worker: "greeter-e6".to_owned(), cores: 0.254, memory_bytes: 12_480_000 };
+        assert_eq!(usage_line(&usage), "greeter-e6: 0.25 cores, 12.5 MB");
     }
 
     #[test]

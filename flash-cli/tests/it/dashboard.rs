@@ -1,4 +1,6 @@
 //! The dashboard in a real browser, with real traffic: each page, what its buttons do, who may see it.
+mod quiet;
+
 use fantoccini::{Client as Browser, Locator};
 use nix::{
     sys::signal::{Signal, kill},

@@ -3,7 +3,7 @@ use maud::{Markup, html};
 
 use crate::{
     text::{clock, dollars, encoded, machine_time, short},
-    view::{Chart, Counts, Hop, State},
+    view::{Chart, Counts, Hop, State, Values},
 };
 
 /// Workers of one state that get a dot each; the rest is in the number beside them.
@@ -79,7 +79,9 @@ pub(super) fn chart(chart: &Chart) -> Markup {
     let seconds: Vec<f64> = chart.times_ms.iter().map(|ms| *ms as f64 / 1000.0).collect();
     let names: Vec<&str> = chart.curves.iter().map(|curve| curve.name.as_str()).collect();
     let values: Vec<&Vec<Option<f64>>> = chart.curves.iter().map(|curve| &curve.values).collect();
-    let data = serde_json::json!({ "times": seconds, "names": names, "values": values });
+    let data = serde_json::json!({
+        "times": seconds, "names": names, "values": values, "areCounts": chart.values == Values::Counts,
+    });
     let last = |values: &[Option<f64>]| values.last().copied().flatten().unwrap_or_default();
     let now: Vec<String> = chart
         .curves

@@ -76,7 +76,12 @@ fn full_overview() -> Overview {
             message: text(),
             request_id: Some(text()),
         }],
-        curves: vec![Chart { title: "Waiting", times_ms: vec![1, 2], curves: vec![curve] }],
+        curves: vec![Chart {
+            title: "Waiting",
+            values: Values::Counts,
+            times_ms: vec![1, 2],
+            curves: vec![curve],
+        }],
         example: Some(text()),
         ..Overview::default()
     }
@@ -104,6 +109,7 @@ fn full_pages() -> Vec<String> {
         ended,
         running: 2,
         loading: Some(text()),
+        usage: Some(Usage { cores: 0.25, memory_bytes: 12_000_000 }),
         last_lines: vec![text()],
     };
     let job = FailedJob {

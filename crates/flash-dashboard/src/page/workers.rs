@@ -8,7 +8,7 @@ use super::{
     parts::{empty, time, worker_link},
 };
 use crate::{
-    text::{counted, duration},
+    text::{bytes, cores, counted, duration},
     view::{Frame, Page, Worker, WorkerState, WorkersOfType},
 };
 
@@ -43,7 +43,7 @@ fn of_type(frame: &Frame, own: &WorkersOfType) -> Markup {
 fn one(frame: &Frame, worker: &Worker) -> Markup {
     let until = worker.ended.as_ref().map_or(frame.now_ms, |(ended, _)| *ended);
     html! {
-        li {
+        li id={ "worker-" (worker.id) } {
             div.head {
                 (mark(worker.state)) " " (worker_link(&worker.id))
                 " " span.dim { "release " (worker.release) }
@@ -51,6 +51,9 @@ fn one(frame: &Frame, worker: &Worker) -> Markup {
             }
             (life_line(worker, until))
             p.dim { (life(worker, until)) }
+            @if let Some(usage) = &worker.usage {
+                p.dim { "CPU " (cores(usage.cores)) ", memory " (bytes(usage.memory_bytes)) }
+            }
             @if let Some(loading) = &worker.loading { p { (loading) } }
             @if let Some((_, reason)) = &worker.ended
                 && worker.state == WorkerState::Crashed { pre.text.bad tabindex="0" { (reason) } }

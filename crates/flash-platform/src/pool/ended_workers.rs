@@ -55,6 +55,7 @@ impl EndedWorkers {
             ended: Some((ended.ended_ms, ended.reason.clone())),
             running: 0,
             loading: None,
+            usage: None,
             last_lines: Vec::new(),
         })
     }

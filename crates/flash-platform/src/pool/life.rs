@@ -1,6 +1,7 @@
 //! The life of a worker, for display.
 use std::time::Instant;
 
+use super::usage::WorkerUsage;
 use crate::{hops::now_ms, worker_id::WorkerId};
 
 /// What a worker does.
@@ -29,6 +30,8 @@ pub(crate) struct WorkerLife {
     pub running: usize,
     /// What it says that it does, or waits for, while it starts.
     pub loading: Option<String>,
+    /// What it takes of the machine, once that was measured.
+    pub usage: Option<WorkerUsage>,
     /// Of its stderr, oldest first.
     pub last_lines: Vec<String>,
 }

@@ -1,12 +1,13 @@
 //! The lives of all workers of a pool, for display: those that exist, and those that have ended lately.
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use super::{
     life::{Doing, WorkerLife, wall_ms},
+    usage::WorkerUsage,
     worker::Phase,
     worker_pool::{Pool, WorkSource},
 };
-use crate::worker_id::WorkerId;
+use crate::{supervisor::GroupUsage, worker_id::WorkerId};
 
 impl Pool {
     /// Those that exist, the oldest first, then those that have ended, the latest first.
@@ -33,6 +34,7 @@ impl Pool {
                 ended: None,
                 running,
                 loading: loading.or(waits).filter(|_| worker.phase == Phase::Starting),
+                usage: worker.measured.and_then(|own| own.usage()),
                 last_lines: worker.output.as_ref().map(|output| output.last_lines()).unwrap_or_default(),
             };
             living.push((worker.started_at, life));
@@ -40,6 +42,22 @@ impl Pool {
         living.sort_by_key(|(started, _)| *started);
         let living = living.into_iter().map(|(_, life)| life);
         living.chain(workers.ended.lives()).collect()
+    }
+
+    /// Takes the measurements of its workers out of those of all process groups.
+    pub(crate) fn measure(&self, groups: &HashMap<i32, GroupUsage>, now: Instant) {
+        let mut workers = self.lock();
+        let measured = workers.all.values_mut().filter_map(|worker| worker.measured.as_mut());
+        measured.for_each(|own| own.update(groups, now));
+    }
+
+    /// What its workers take, by ID. Those that were not measured yet, and containers, are left out.
+    pub(crate) fn usages(&self) -> Vec<(String, WorkerUsage)> {
+        let workers = self.lock();
+        let usages = workers.all.iter().filter_map(|(id, worker)| Some((id, worker.measured?.usage()?)));
+        let mut usages: Vec<_> = usages.map(|(id, usage)| (id.to_string(), usage)).collect();
+        usages.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        usages
     }
 
     /// The price of one of its workers; `None` if it is not known.

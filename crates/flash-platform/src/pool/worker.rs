@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::{
     crash::{Death, LONG_LIFE},
     liveness::Pulse,
+    usage::Measured,
 };
 use crate::{meter::Account, supervisor::Output};
 
@@ -59,6 +60,8 @@ pub(super) struct Worker {
     pub loading: Option<Loading>,
     /// What its models have to do, by name.
     pub model_loads: BTreeMap<String, ModelLoad>,
+    /// What it takes of the machine, if it is a process of it.
+    pub measured: Option<Measured>,
     stop: watch::Sender<Stop>,
 }
 
@@ -75,6 +78,7 @@ impl Worker {
             waits_for_gpu: None,
             loading: None,
             model_loads: BTreeMap::new(),
+            measured: None,
             pulse: Arc::new(Pulse::new()),
             output: None,
             ready_at: None,

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     crash::Verdict,
+    usage::Measured,
     worker::{Phase, Stop, Worker},
     worker_line::{about, line_of_worker},
     worker_pool::{Pool, WorkSource},
@@ -74,6 +75,7 @@ async fn run_worker(
     if let Some(worker) = pool.lock().all.get_mut(id) {
         worker.account.spawned(spawned);
         worker.output = Some(process.output());
+        worker.measured = process.group().map(|group| Measured::new(group, spawned));
     }
     let start_limit = tokio::time::sleep(pool.worker_type.start_timeout());
     let watched = watch_health(pool, id, check, process.group());

@@ -16,6 +16,7 @@ mod output;
 mod process;
 mod start;
 mod unix;
+mod usage;
 
 pub(crate) use child::{SpawnError, Spec};
 pub use confinement::Confinement;
@@ -29,3 +30,4 @@ pub(crate) use lifeline::Lifeline;
 pub use lifeline::{is_lifeline, watch_over as lifeline_main};
 pub(crate) use output::{Line, Output, Source, Work};
 pub(crate) use start::{OutputHandlers, Running, Start};
+pub(crate) use usage::{GroupUsage, usage_by_group};

@@ -10,7 +10,7 @@ use flash_protocol::{
 use flash_target::{
     DeployedEndpoint, Environment, EnvironmentId, FunctionBatches, JobMemory, LastError, ModelStatus,
     Problem, ReleaseRecord, ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts,
-    WorkerStatus,
+    WorkerStatus, WorkerUsage,
 };
 
 use super::{
@@ -179,6 +179,10 @@ fn batches_of((function, sums): (String, BatchSums)) -> FunctionBatches {
     }
 }
 
+fn usage_of((worker, usage): (String, flash_platform::WorkerUsage)) -> WorkerUsage {
+    WorkerUsage { worker, cores: usage.cores, memory_bytes: usage.memory_bytes }
+}
+
 /// What the models of a worker type did, and what they have to do.
 fn models_of(did: Vec<(String, Generations)>, mut have: BTreeMap<String, ModelLoad>) -> Vec<ModelStatus> {
     let mut all: Vec<ModelStatus> =
@@ -234,6 +238,7 @@ fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
         batches: worker.batches.into_iter().map(batches_of).collect(),
         models: models_of(worker.models, worker.model_loads),
         loading: worker.loading,
+        usage: worker.usages.into_iter().map(usage_of).collect(),
         cost: Some(cost),
     }
 }

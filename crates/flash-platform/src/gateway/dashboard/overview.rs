@@ -125,22 +125,26 @@ fn curves(rows: &[Arc<Row>]) -> Vec<view::Chart> {
     busiest.truncate(MOST_CURVES);
     let mut names: Vec<&str> = busiest.into_iter().map(|own| own.name.as_str()).collect();
     names.sort_unstable();
-    let chart = |title, value: &dyn Fn(&Row, &Row, &str) -> Option<f64>| curve(rows, &names, title, value);
+    let rates = |title, value: &dyn Fn(&Row, &Row, &str) -> Option<f64>| curve(rows, &names, title, value);
+    let counts = |title, value: &dyn Fn(&Row, &Row, &str) -> Option<f64>| view::Chart {
+        values: view::Values::Counts,
+        ..rates(title, value)
+    };
     let rate = |before: &Row, row: &Row, count: fn(&TypeRow) -> u64, name: &str| {
         Some(growth((count(before.of(name)?), before.at), (count(row.of(name)?), row.at)))
     };
     vec![
-        chart("Calls per second", &|before, row, name| rate(before, row, |own| own.ended, name)),
-        chart("Waiting", &|_, row, name| Some(row.of(name)?.waiting as f64)),
-        chart("Workers", &|_, row, name| {
+        rates("Calls per second", &|before, row, name| rate(before, row, |own| own.ended, name)),
+        counts("Waiting", &|_, row, name| Some(row.of(name)?.waiting as f64)),
+        counts("Workers", &|_, row, name| {
             let Counts { starting, idle, busy, stopping, .. } = row.of(name)?.counts;
             Some(f64::from(starting + idle + busy + stopping))
         }),
-        chart("Failed per second", &|before, row, name| rate(before, row, |own| own.failed, name)),
+        rates("Failed per second", &|before, row, name| rate(before, row, |own| own.failed, name)),
     ]
 }
 
-/// A curve for each name, with a value for each row but the first.
+/// A curve of rates for each name, with a value for each row but the first.
 pub(super) fn curve(
     rows: &[Arc<Row>],
     names: &[&str],
@@ -152,6 +156,7 @@ pub(super) fn curve(
     let values = |name: &str| pairs().map(|(before, row)| value(before, row, name).map(round)).collect();
     view::Chart {
         title,
+        values: view::Values::Rates,
         times_ms: pairs().map(|(_, row)| row.time_ms).collect(),
         curves: names
             .iter()

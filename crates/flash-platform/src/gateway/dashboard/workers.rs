@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{extract::State, response::Response};
-use flash_dashboard::view::{Worker, WorkerState, WorkersOfType};
+use flash_dashboard::view::{Usage, Worker, WorkerState, WorkersOfType};
 use http::{HeaderMap, StatusCode};
 
 use super::{super::state::GatewayState, frame::frame, html};
@@ -59,6 +59,7 @@ fn worker(life: WorkerLife, release: u64) -> Worker {
         ended: life.ended,
         running: life.running,
         loading: life.loading,
+        usage: life.usage.map(|own| Usage { cores: own.cores, memory_bytes: own.memory_bytes }),
         last_lines: life.last_lines,
     }
 }
