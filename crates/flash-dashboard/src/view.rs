@@ -260,9 +260,13 @@ pub struct RequestFilter {
 pub struct Requests {
     /// What was asked for.
     pub filter: RequestFilter,
-    /// The latest first.
+    /// Those of this page, the latest first.
     pub rows: Vec<RequestRow>,
-    /// Whether there are more that fit.
+    /// From 1.
+    pub page: usize,
+    /// How many are on the pages before this one.
+    pub before: usize,
+    /// Whether there are older ones that fit.
     pub has_more: bool,
     /// The functions of the app, for the search.
     pub functions: Vec<String>,

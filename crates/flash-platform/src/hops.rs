@@ -4,6 +4,7 @@
 //! One call is one hop of a request. Their number and their text are bounded, and they end with the process.
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -52,7 +53,7 @@ pub(crate) struct Quantiles {
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Hops(Mutex<VecDeque<Hop>>);
+pub(crate) struct Hops(Mutex<VecDeque<Arc<Hop>>>);
 
 impl Hops {
     /// Adds one that ends now.
@@ -64,22 +65,24 @@ impl Hops {
         if let Some(error) = &mut hop.error {
             cut(error, MAX_ERROR);
         }
+        let hop = Arc::new(hop);
         let mut hops = self.0.lock();
-        if hops.len() == KEPT {
-            hops.pop_front();
-        }
+        let oldest = if hops.len() == KEPT { hops.pop_front() } else { None };
         hops.push_back(hop);
+        drop(hops);
+        // Freed without the lock.
+        drop(oldest);
     }
 
-    /// Those for which `is_wanted`, the latest first, up to `limit`.
-    pub(crate) fn latest(&self, limit: usize, is_wanted: impl Fn(&Hop) -> bool) -> Vec<Hop> {
-        self.0.lock().iter().rev().filter(|hop| is_wanted(hop)).take(limit).cloned().collect()
+    /// The latest first, up to `limit`. They are shared and not copied: calls that end wait for the lock.
+    pub(crate) fn latest(&self, limit: usize) -> Vec<Arc<Hop>> {
+        self.0.lock().iter().rev().take(limit).cloned().collect()
     }
 
     /// Of calls that completed or failed in the last 15 minutes; `None` if there were none.
     pub(crate) fn quantiles(&self) -> Option<Quantiles> {
         let since = now_ms().saturating_sub(u64::try_from(LATELY.as_millis()).unwrap_or(u64::MAX));
-        let is_counted = |hop: &&Hop| hop.ended_ms >= since && hop.status != JobStatus::Cancelled;
+        let is_counted = |hop: &&Arc<Hop>| hop.ended_ms >= since && hop.status != JobStatus::Cancelled;
         let mut times: Vec<Duration> =
             self.0.lock().iter().filter(is_counted).map(|hop| hop.waited + hop.ran).collect();
         times.sort_unstable();
@@ -121,13 +124,14 @@ mod tests {
         for number in 0..=KEPT {
             hops.add(hop(&number.to_string(), 1));
         }
-        let latest = hops.latest(usize::MAX, |_| true);
+        let latest = hops.latest(usize::MAX);
         assert_eq!((latest.len(), latest[0].request_id.as_str()), (KEPT, KEPT.to_string().as_str()));
-        assert!(hops.latest(1, |hop| hop.request_id == "0").is_empty());
+        assert!(latest.iter().all(|hop| hop.request_id != "0"));
         let long = "é".repeat(5000);
         hops.add(Hop { error: Some(long.clone()), function: Some(long.clone()), ..hop(&long, 1) });
-        let found = hops.latest(1, |_| true).swap_remove(0);
-        let lengths = [Some(found.request_id), found.function, found.error].map(|text| text.unwrap().len());
+        let found = hops.latest(1).swap_remove(0);
+        let texts = [Some(&found.request_id), found.function.as_ref(), found.error.as_ref()];
+        let lengths = texts.map(|text| text.unwrap().len());
         assert!(lengths[0] <= MAX_NAME && lengths[1] <= MAX_NAME && lengths[2] <= MAX_ERROR, "{lengths:?}");
     }
 

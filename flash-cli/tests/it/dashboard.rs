@@ -1,4 +1,5 @@
 //! The dashboard in a real browser, with real traffic: each page, what its buttons do, who may see it.
+mod many_requests;
 mod quiet;
 
 use fantoccini::{Client as Browser, Locator};

@@ -9,7 +9,7 @@ use super::{
     },
 };
 use crate::{
-    text::{ago, counted, duration},
+    text::{ago, count, counted, duration, encoded},
     view::{Frame, Page, RequestRow, Requests, State},
 };
 
@@ -50,6 +50,12 @@ fn list(frame: &Frame, view: &Requests) -> Markup {
             },
         );
     }
+    if view.rows.is_empty() && view.page > 1 {
+        return empty(
+            "There are no older requests.",
+            &html! { p { a href=(address(view, 1)) { "To the latest" } } },
+        );
+    }
     if view.rows.is_empty() {
         return empty(
             "No requests yet.",
@@ -76,12 +82,34 @@ fn list(frame: &Frame, view: &Requests) -> Markup {
     };
     html! {
         (table("Requests", &columns, &rows))
-        p.dim {
-            (counted(view.rows.len(), "request", "requests"))
-            @if view.has_more { ", the latest that fit; narrow the search to see others" }
-            "."
+        (pages(view))
+    }
+}
+
+/// Which requests these are, and where others are.
+fn pages(view: &Requests) -> Markup {
+    let only = view.page <= 1 && !view.has_more;
+    html! {
+        p.pages {
+            span.dim {
+                @if only { (counted(view.rows.len(), "request", "requests")) }
+                @else { "Requests " (count(view.before as u64 + 1)) " to " (count((view.before + view.rows.len()) as u64)) }
+                "."
+            }
+            @if view.page > 1 { " " a href=(address(view, view.page - 1)) { "Newer" } }
+            @if view.has_more { " " a href=(address(view, view.page + 1)) { "Older" } }
         }
     }
+}
+
+/// The address of a page of the same search.
+fn address(view: &Requests, page: usize) -> String {
+    let state = view.filter.state.map_or("", State::name);
+    let given =
+        [("id", view.filter.id.as_str()), ("function", view.filter.function.as_str()), ("state", state)];
+    let given = given.into_iter().filter(|(_, value)| !value.is_empty());
+    let pairs: Vec<String> = given.map(|(name, value)| format!("{name}={}&", encoded(value))).collect();
+    format!("{}?{}page={page}", Page::Requests.path(), pairs.concat())
 }
 
 fn request_row(frame: &Frame, row: &RequestRow) -> Markup {

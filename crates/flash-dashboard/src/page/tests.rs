@@ -137,6 +137,8 @@ fn full_pages() -> Vec<String> {
             &Requests {
                 filter,
                 rows: State::ALL.map(row).to_vec(),
+                page: 2,
+                before: 200,
                 has_more: true,
                 functions: vec![text()],
                 example: Some(text()),

@@ -13,10 +13,9 @@ use super::{
     html, is_for_browser,
     logs::lines,
     refused,
-    trail::{starting, starts, trail},
+    trail::{Known, starting, starts, trail},
 };
 use crate::{
-    hops,
     queue::{JobId, Queue},
     sample::sample,
 };
@@ -60,12 +59,11 @@ pub(super) async fn page_or_costs(
 
 /// The hops of a request, which may be named by one of its jobs, and its ID.
 fn hops_of(state: &GatewayState, named: &str) -> Option<(String, Vec<Hop>)> {
-    let is_it = |hop: &hops::Hop| hop.request_id == named;
-    if let Some(hops) = trail(state, usize::MAX, is_it).remove(named) {
-        return Some((named.to_owned(), hops));
-    }
-    let has_job = |hops: &[Hop]| hops.iter().any(|hop| hop.job.as_deref() == Some(named));
-    trail(state, usize::MAX, |_| true).into_iter().find(|(_, hops)| has_job(hops))
+    let trail = trail(state, usize::MAX);
+    let has_job = |hops: &[Known]| hops.iter().any(|hop| hop.job() == Some(named));
+    let found = trail.requests.get_key_value(named);
+    let (id, hops) = found.or_else(|| trail.requests.iter().find(|(_, hops)| has_job(hops)))?;
+    Some((id.clone(), hops.iter().map(|hop| trail.show(hop)).collect()))
 }
 
 /// A hop with what its queue still knows of its job.

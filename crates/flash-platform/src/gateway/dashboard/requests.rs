@@ -11,12 +11,13 @@ use super::{
     frame::frame,
     html,
     overview::example,
-    trail::trail,
+    trail::{Known, Trail, trail},
 };
 
-/// Requests that are listed.
-const MOST: usize = 200;
-/// Hops of each worker type that are looked at without a search: those of so many requests, and of their calls.
+/// Requests of one page.
+const PAGE: usize = 200;
+/// Hops of each worker type that are looked at for each page without a search: those of so many requests, and of their
+/// calls.
 const LOOKED_AT: usize = 1_000;
 
 /// What is searched for; empty fields of the form count as missing.
@@ -28,6 +29,8 @@ pub(super) struct Search {
     function: String,
     #[serde(default)]
     state: String,
+    /// From 1.
+    page: Option<usize>,
 }
 
 /// `GET /_flash/requests`
@@ -36,44 +39,49 @@ pub(super) async fn page(
     Parameters(search): Parameters<Search>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let Search { id, function, state: name } = search;
+    let Search { id, function, state: name, page } = search;
     let trimmed = |text: String| text.trim().to_owned();
     let filter =
         RequestFilter { id: trimmed(id), function: trimmed(function), state: view::State::from_name(&name) };
-    let view = requests(&state, &headers, filter);
+    let view = requests(&state, &headers, filter, page.unwrap_or(1).max(1));
     Ok(html(StatusCode::OK, flash_dashboard::requests(&frame(&state, &headers), &view)))
 }
 
-fn requests(state: &GatewayState, headers: &HeaderMap, filter: RequestFilter) -> view::Requests {
+fn requests(state: &GatewayState, headers: &HeaderMap, filter: RequestFilter, page: usize) -> view::Requests {
     let is_all = filter.id.is_empty() && filter.function.is_empty() && filter.state.is_none();
-    let limit = if is_all { LOOKED_AT } else { usize::MAX };
-    let mut rows: Vec<RequestRow> = trail(state, limit, |_| true)
-        .into_iter()
-        .filter_map(|(id, hops)| {
-            let cost = hops.iter().map(|hop| hop.cost).fold(0, u64::saturating_add);
-            let count = hops.len();
-            let fits_id = id.contains(&filter.id)
-                || hops.iter().any(|hop| hop.job.as_ref().is_some_and(|job| job.contains(&filter.id)));
-            let first = hops.into_iter().next()?;
-            let row = RequestRow { id, first, hops: count, cost };
-            (fits_id && fits(&row, &filter)).then_some(row)
-        })
+    let limit = if is_all { LOOKED_AT.saturating_mul(page) } else { usize::MAX };
+    let trail = trail(state, limit);
+    let mut found: Vec<(u64, &String, &Vec<Known>)> = trail
+        .requests
+        .iter()
+        .filter(|(id, hops)| fits(&trail, id, hops, &filter))
+        .filter_map(|(id, hops)| Some((hops.first()?.began_ms(), id, hops)))
         .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.first.began_ms));
-    let has_more = rows.len() > MOST;
-    rows.truncate(MOST);
+    // Those that began together keep one order, so that none is on two pages.
+    found.sort_unstable_by_key(|(began, id, _)| (std::cmp::Reverse(*began), *id));
+    let of_page = found.iter().skip((page - 1).saturating_mul(PAGE)).take(PAGE);
+    let rows = of_page.filter_map(|(_, id, hops)| {
+        let cost = hops.iter().map(Known::cost).fold(0, u64::saturating_add);
+        Some(RequestRow { id: (*id).clone(), first: trail.show(hops.first()?), hops: hops.len(), cost })
+    });
     let live = state.releases.live();
     let functions = live.iter().flat_map(|live| &live.manifest.functions).map(|own| own.call_name());
     view::Requests {
+        rows: rows.collect(),
+        before: (page - 1).saturating_mul(PAGE),
+        page,
+        has_more: found.len() > page.saturating_mul(PAGE),
         filter,
-        rows,
-        has_more,
         functions: functions.collect(),
         example: live.as_ref().and_then(|live| example(state, live, headers)),
     }
 }
 
-fn fits(row: &RequestRow, filter: &RequestFilter) -> bool {
-    let function = row.first.function.as_deref().unwrap_or_default();
-    function.contains(&filter.function) && filter.state.is_none_or(|state| row.first.state == state)
+/// Whether a request is searched for: by its ID or one of its jobs, and by its first hop.
+fn fits(trail: &Trail, id: &str, hops: &[Known], filter: &RequestFilter) -> bool {
+    let Some(first) = hops.first() else { return false };
+    let has_id = |own: &str| own.contains(&filter.id);
+    (has_id(id) || hops.iter().any(|hop| hop.job().is_some_and(has_id)))
+        && trail.called(first).unwrap_or_default().contains(&filter.function)
+        && filter.state.is_none_or(|state| first.state() == state)
 }

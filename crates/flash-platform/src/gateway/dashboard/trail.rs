@@ -19,45 +19,114 @@ use crate::{
 /// Jobs of one queue that are looked at while they wait or run.
 const MOST_OPEN: usize = 500;
 
-/// Hops by the ID of their request, in no order.
-pub(super) type Trail = HashMap<String, Vec<Hop>>;
+/// A call as the platform knows it. One that has ended is shared with those that keep it, so that looking through many
+/// copies none.
+pub(super) enum Known {
+    Open(Box<Hop>),
+    Ended(Arc<str>, Arc<hops::Hop>),
+}
 
-/// All that is known of requests for which `is_wanted`, up to `limit` ended hops of each worker type.
-pub(super) fn trail(state: &GatewayState, limit: usize, is_wanted: impl Fn(&hops::Hop) -> bool) -> Trail {
-    let mut trail = Trail::new();
-    let mut add = |id: String, hop: Hop| trail.entry(id).or_default().push(hop);
+/// What is known of requests.
+pub(super) struct Trail {
+    /// The hops of each request in order of their beginning, by its ID.
+    pub requests: HashMap<String, Vec<Known>>,
+    /// How the functions with a route are shown, by the name that calls have.
+    routes: HashMap<String, String>,
+}
+
+impl Known {
+    pub(super) fn began_ms(&self) -> u64 {
+        match self {
+            Self::Open(hop) => hop.began_ms,
+            Self::Ended(_, hop) => before(hop.ended_ms, hop.waited + hop.ran),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self {
+            Self::Open(hop) => hop.state,
+            Self::Ended(_, hop) => state_of(hop.status),
+        }
+    }
+
+    pub(super) fn job(&self) -> Option<&str> {
+        match self {
+            Self::Open(hop) => hop.job.as_deref(),
+            Self::Ended(_, hop) => hop.job.as_deref(),
+        }
+    }
+
+    /// In billionths of a dollar.
+    pub(super) fn cost(&self) -> u64 {
+        match self {
+            Self::Open(hop) => hop.cost,
+            Self::Ended(_, hop) => hop.cost.0,
+        }
+    }
+
+    fn function(&self) -> Option<&str> {
+        match self {
+            Self::Open(hop) => hop.function.as_deref(),
+            Self::Ended(_, hop) => hop.function.as_deref(),
+        }
+    }
+}
+
+impl Trail {
+    /// What is called: the function, or its route.
+    pub(super) fn called<'a>(&'a self, known: &'a Known) -> Option<&'a str> {
+        let function = known.function()?;
+        let route = self.routes.get(function).filter(|_| known.job().is_none());
+        Some(route.map_or(function, String::as_str))
+    }
+
+    /// A hop for a page.
+    pub(super) fn show(&self, known: &Known) -> Hop {
+        let function = self.called(known).map(str::to_owned);
+        match known {
+            Known::Open(hop) => Hop { function, ..(**hop).clone() },
+            Known::Ended(worker_type, hop) => Hop { function, ..ended(worker_type, hop) },
+        }
+    }
+}
+
+/// All that is known of requests, up to `limit` ended hops of each worker type.
+pub(super) fn trail(state: &GatewayState, limit: usize) -> Trail {
+    let mut requests: HashMap<String, Vec<Known>> = HashMap::new();
+    let mut add = |id: String, hop: Known| requests.entry(id).or_default().push(hop);
     let now = now_ms();
     // Releases share what is known of a worker type.
     let mut seen = BTreeSet::new();
     for pool in pools(state) {
         let name = &pool.worker_type.name;
         for job in pool.queue().map(|queue| queue.shown(Shown::Open, MOST_OPEN)).unwrap_or_default() {
-            add(job.request_id.clone(), of_job(name, &job, now));
+            add(job.request_id.clone(), Known::Open(Box::new(of_job(name, &job, now))));
         }
         for (worker, request) in pool.balanced_requests() {
             let hop = Hop { worker: Some(worker.to_string()), ..empty(name, State::Running, now) };
-            add(request, hop);
+            add(request, Known::Open(Box::new(hop)));
         }
         if seen.insert(name.clone()) {
-            for hop in pool.tally().hops.latest(limit, &is_wanted) {
-                add(hop.request_id.clone(), ended(name, hop));
+            let name: Arc<str> = name.as_str().into();
+            for hop in pool.tally().hops.latest(limit) {
+                add(hop.request_id.clone(), Known::Ended(name.clone(), hop));
             }
         }
     }
-    let routes = routes(state);
-    for hops in trail.values_mut() {
-        for hop in hops.iter_mut().filter(|hop| hop.job.is_none()) {
-            if let Some(route) = hop.function.as_ref().and_then(|function| routes.get(function)) {
-                hop.function = Some(route.clone());
-            }
-        }
-        // A job that was tried again after it had failed is there twice: what it does now counts.
-        let open: BTreeSet<String> =
-            hops.iter().filter(|hop| !hop.state.is_final()).filter_map(|hop| hop.job.clone()).collect();
-        hops.retain(|hop| !hop.state.is_final() || hop.job.as_ref().is_none_or(|job| !open.contains(job)));
-        hops.sort_by_key(|hop| hop.began_ms);
-    }
-    trail
+    requests.values_mut().filter(|hops| hops.len() > 1).for_each(tidy);
+    Trail { requests, routes: routes(state) }
+}
+
+/// Puts the hops of a request in order, each once.
+fn tidy(hops: &mut Vec<Known>) {
+    // A job that was tried again after it had failed is there twice: what it does now counts.
+    let open: BTreeSet<String> = hops
+        .iter()
+        .filter(|hop| !hop.state().is_final())
+        .filter_map(|hop| hop.job().map(str::to_owned))
+        .collect();
+    hops.retain(|hop| !hop.state().is_final() || hop.job().is_none_or(|job| !open.contains(job)));
+    hops.sort_by_key(Known::began_ms);
 }
 
 /// How the functions with a route are shown, by the name that calls have.
@@ -135,15 +204,14 @@ fn of_job(worker_type: &str, job: &ShownJob, now: u64) -> Hop {
     }
 }
 
-fn ended(worker_type: &str, hop: hops::Hop) -> Hop {
+fn ended(worker_type: &str, hop: &hops::Hop) -> Hop {
     Hop {
-        function: hop.function,
-        worker: hop.worker.map(|worker| worker.to_string()),
-        job: hop.job,
+        worker: hop.worker.as_ref().map(ToString::to_string),
+        job: hop.job.clone(),
         waited: hop.waited,
         ran: hop.ran,
         cost: hop.cost.0,
-        error: hop.error,
+        error: hop.error.clone(),
         ..empty(worker_type, state_of(hop.status), before(hop.ended_ms, hop.waited + hop.ran))
     }
 }
