@@ -1,4 +1,5 @@
 //! The dashboard in a real browser, with real traffic: each page, what its buttons do, who may see it.
+mod accessibility;
 mod many_requests;
 mod quiet;
 

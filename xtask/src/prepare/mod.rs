@@ -70,7 +70,7 @@ pub(crate) fn prometheus(steps: &mut Steps) -> Result<Option<PathBuf>, Failure> 
     Ok(directory)
 }
 
-/// The modules of Node with OpenAI's official client; `None` where there is no npm.
+/// The modules of Node with OpenAI's official client and axe-core; `None` where there is no npm.
 pub(crate) fn node(steps: &mut Steps) -> Result<Option<PathBuf>, Failure> {
     let mut modules = None;
     steps.take("Node", || {

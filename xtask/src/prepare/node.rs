@@ -1,4 +1,5 @@
-//! The official Node client of OpenAI, for the conformance tests. Where there is no npm, they leave it out.
+//! The official Node client of OpenAI and axe-core, for the tests. Where there is no npm, those that need them are left
+//! out.
 //!
 //! It counts as complete when its last step was done: the stamp, with the lock file that it was made from.
 use std::{fs, path::PathBuf};
@@ -16,7 +17,10 @@ const FILES: [&str; 2] = ["package.json", "package-lock.json"];
 /// Installs the package if it is missing or outdated. The directory of its modules; `None` without npm.
 pub(super) fn prepare() -> Result<Option<PathBuf>, Failure> {
     if find("node").is_none() || find("npm").is_none() {
-        output::say("Left out", "tests of OpenAI's client for Node: there is no node and npm");
+        output::say(
+            "Left out",
+            "tests of OpenAI's client for Node and of accessibility: there is no node and npm",
+        );
         return Ok(None);
     }
     let (package, directory) = (workspace::root().join(PACKAGE), workspace::target().join("test-node"));

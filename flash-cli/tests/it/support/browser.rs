@@ -81,6 +81,15 @@ impl Driver {
         self.command(client, browser, "Emulation.setDeviceMetricsOverride", metrics).await;
     }
 
+    /// Shows pages as to somebody who wants them `light` or `dark`, and nothing that moves.
+    pub async fn prefer(&self, client: &Client, browser: &Browser, scheme: &str) {
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
+        self.command(client, browser, "Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
     /// Sends a command of the browser's own protocol.
     async fn command(&self, client: &Client, browser: &Browser, name: &str, parameters: Value) {
         let session = browser.session_id().await.unwrap().unwrap();
