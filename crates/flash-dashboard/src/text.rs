@@ -69,6 +69,12 @@ pub(crate) fn clock(ms: u64) -> String {
     time.map(|time| time.strftime("%H:%M:%S UTC").to_string()).unwrap_or_default()
 }
 
+/// A day in UTC: `2026-11-29`.
+pub(crate) fn day(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    time.map(|time| time.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
+}
+
 /// `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -136,6 +142,7 @@ mod tests {
         assert_eq!(shown, ["850 µs", "12.3 ms", "240 ms", "4.20 s", "3 min 5 s", "2 h 4 min", "2 d 2 h"]);
         assert_eq!(machine_time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
         assert_eq!(clock(1_700_000_000_123), "22:13:20 UTC");
+        assert_eq!(day(1_700_000_000_123), "2023-11-14");
         assert_eq!((machine_time(u64::MAX), clock(u64::MAX)), (String::new(), String::new()));
         let passed = [0, 61_000, 7_200_000, 200_000_000].map(|ms| ago(ms, 0));
         assert_eq!(passed, ["0 s ago", "1 min ago", "2 h ago", "2 d ago"]);

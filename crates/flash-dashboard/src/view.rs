@@ -1,8 +1,10 @@
 //! What the pages show, as plain data. Times are milliseconds since 1970, amounts billionths of a dollar.
+mod costs;
 mod pages;
 
 use std::time::Duration;
 
+pub use costs::{Costs, DayCost, FunctionCost, TypeCost};
 pub use pages::Page;
 
 /// What every page has around its content.
@@ -290,9 +292,11 @@ pub struct Request {
 pub struct RequestHop {
     /// What it is.
     pub hop: Hop,
-    /// Its input as JSON, cut; `None` where it is not kept.
+    /// Whether inputs and outputs are hidden here.
+    pub hides_values: bool,
+    /// Its input as JSON, cut; `None` where it is not kept, or hidden.
     pub input: Option<Value>,
-    /// Its output as JSON, cut; `None` where there is none, or it is not kept.
+    /// Its output as JSON, cut; `None` where there is none, it is not kept, or it is hidden.
     pub output: Option<Value>,
     /// Whether it can be cancelled.
     pub can_cancel: bool,
@@ -434,55 +438,6 @@ pub enum WorkerState {
     Ended,
     /// It has ended by itself.
     Crashed,
-}
-
-/// What was spent since the platform started.
-#[derive(Debug, Clone, Default)]
-pub struct Costs {
-    /// By worker type.
-    pub types: Vec<TypeCost>,
-    /// By function.
-    pub functions: Vec<FunctionCost>,
-    /// The price of all workers that run now, per hour.
-    pub per_hour: u64,
-    /// When the platform started.
-    pub since_ms: u64,
-    /// The command that shows earlier costs, where they are kept.
-    pub command: Option<String>,
-}
-
-/// Of a worker type, in billionths of a dollar.
-#[derive(Debug, Clone, Default)]
-pub struct TypeCost {
-    /// The worker type.
-    pub name: String,
-    /// What there is to pay.
-    pub bill: u64,
-    /// The part of starts.
-    pub start: u64,
-    /// The part with work.
-    pub run: u64,
-    /// The rest.
-    pub idle: u64,
-    /// Of one worker, per hour; `None` if it is not known.
-    pub per_hour: Option<u64>,
-    /// Workers that were started.
-    pub workers: u64,
-}
-
-/// Of a function.
-#[derive(Debug, Clone)]
-pub struct FunctionCost {
-    /// The worker type.
-    pub worker_type: String,
-    /// The function.
-    pub function: String,
-    /// Calls that ended.
-    pub calls: u64,
-    /// How long they ran, all together.
-    pub ran: Duration,
-    /// In billionths of a dollar.
-    pub cost: u64,
 }
 
 /// Jobs without a result.

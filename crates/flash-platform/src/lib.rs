@@ -44,7 +44,7 @@ mod webhook;
 mod worker_id;
 
 pub use error::{DeployError, StartError};
-pub use gateway::{Access, AllowedHosts, ApiKey, DashboardOptions, KeyHash, KeyRing};
+pub use gateway::{Access, AllowedHosts, ApiKey, DailyCost, DailyCosts, DashboardOptions, KeyHash, KeyRing};
 pub use launch::{Artifact, Images};
 pub use listener::{ConnectionShare, Listeners, Received, serve as serve_connections};
 pub use machine::Machine;

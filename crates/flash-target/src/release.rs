@@ -172,6 +172,9 @@ pub struct RuntimeSettings {
     /// Networks that webhooks may reach in addition to public addresses.
     #[serde(default)]
     pub webhook_networks: Vec<IpNet>,
+    /// Whether the dashboard hides inputs and outputs of jobs.
+    #[serde(default)]
+    pub hides_values: bool,
 }
 
 /// Used unless the project sets it.
@@ -190,6 +193,7 @@ impl Default for RuntimeSettings {
             limits: true,
             keep_releases: DEFAULT_KEPT_RELEASES,
             webhook_networks: Vec::new(),
+            hides_values: false,
         }
     }
 }

@@ -173,6 +173,7 @@ fn runtime(config: &Config, environment: &EnvironmentSettings) -> RuntimeSetting
         limits: config.limits.unwrap_or(usual.limits),
         keep_releases: config.keep_releases.unwrap_or(usual.keep_releases),
         webhook_networks: environment.webhook_networks.clone(),
+        hides_values: config.hides_values,
     }
 }
 

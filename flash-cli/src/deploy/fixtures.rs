@@ -106,6 +106,7 @@ pub(super) fn spec() -> ReleaseSpec {
             limits: true,
             keep_releases: 10,
             webhook_networks: Vec::new(),
+            hides_values: false,
         },
         cloud: Default::default(),
         models: Default::default(),

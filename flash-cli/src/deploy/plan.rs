@@ -199,6 +199,7 @@ impl List {
                 limits,
                 keep_releases,
                 webhook_networks,
+                hides_values,
             } = of;
             let networks: Vec<_> = webhook_networks.iter().map(ToString::to_string).collect();
             let networks = if networks.is_empty() { "none".to_owned() } else { networks.join(", ") };
@@ -209,6 +210,7 @@ impl List {
                 ("limits", limits.to_string()),
                 ("keep_releases", keep_releases.to_string()),
                 ("webhook_networks", networks),
+                ("dashboard.values", if *hides_values { "hidden" } else { "shown" }.to_owned()),
             ]
         };
         for ((name, before), (_, after)) in settings(before).into_iter().zip(settings(after)) {

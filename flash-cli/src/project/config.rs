@@ -25,6 +25,7 @@ use super::{
 #[serde(deny_unknown_fields, default)]
 struct Written {
     run: WrittenRun,
+    dashboard: WrittenDashboard,
     build: build_settings::Written,
     /// Dollars per second, by CPU instance or GPU pool.
     prices: BTreeMap<toml::Spanned<String>, f64>,
@@ -60,6 +61,21 @@ struct WrittenRun {
     container_args: Vec<String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenDashboard {
+    /// Whether it shows inputs and outputs of jobs.
+    values: Values,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Values {
+    #[default]
+    Shown,
+    Hidden,
+}
+
 /// The checked settings of a project.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Config {
@@ -74,6 +90,8 @@ pub(crate) struct Config {
     pub limits: Option<bool>,
     /// 1 to 100.
     pub keep_releases: Option<u64>,
+    /// Whether the dashboard hides inputs and outputs of jobs.
+    pub hides_values: bool,
     pub features: Vec<String>,
     /// The engine that runs built images, and its arguments.
     pub container: Wanted,
@@ -119,7 +137,7 @@ impl Config {
 
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let source = Source { text, path };
-        let Written { run, build, prices, workers, environments } =
+        let Written { run, dashboard, build, prices, workers, environments } =
             toml::from_str(text).map_err(|error: toml::de::Error| {
                 let message = with_nearest(error.message().lines().next().unwrap_or_default());
                 source.invalid(error.span().map_or(0, |span| span.start), message)
@@ -138,6 +156,7 @@ impl Config {
                 .map(|(name, written)| source.environment(&name, written))
                 .collect::<Result<_, _>>()?,
             path: path.to_owned(),
+            hides_values: dashboard.values == Values::Hidden,
             ..source.run(run)?
         })
     }
@@ -379,6 +398,14 @@ mod tests {
         let config = parse("[run]\nport = 9000\nlimits = false\n[prices]\nADA_24 = 0.0015\n").unwrap();
         assert_eq!((config.port, config.limits), (Some(9000), Some(false)));
         assert_eq!(config.prices.per_second(PriceKey::Gpu(GpuPool::Ada24)), Some(NanoDollars(1_500_000)));
+    }
+
+    #[test]
+    fn the_dashboard_hides_values_when_it_is_told_to() {
+        assert!(!parse("").unwrap().hides_values);
+        assert!(parse("[dashboard]\nvalues = \"hidden\"\n").unwrap().hides_values);
+        let wrong = parse("[dashboard]\nvalues = \"hiden\"\n").unwrap_err();
+        assert!(wrong.starts_with("flash.toml:2: ") && wrong.contains("`hidden`"), "{wrong}");
     }
 
     #[test]

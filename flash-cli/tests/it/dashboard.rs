@@ -1,5 +1,6 @@
 //! The dashboard in a real browser, with real traffic: each page, what its buttons do, who may see it.
 mod accessibility;
+mod environment;
 mod many_requests;
 mod quiet;
 

@@ -9,7 +9,7 @@ use super::{
     },
 };
 use crate::{
-    text::{count, duration},
+    text::{count, day, duration},
     view::{Costs, Frame, Page},
 };
 
@@ -31,6 +31,7 @@ pub fn costs(frame: &Frame, view: &Costs) -> String {
             }
             (types(view))
             (functions(view))
+            (days(view))
         }
     };
     page(frame, Page::Costs, "Costs", Scripts::Live, &content)
@@ -65,6 +66,31 @@ fn types(view: &Costs) -> Markup {
     html! {
         h2 { "By worker type" }
         (table("Costs by worker type", &columns, &rows))
+    }
+}
+
+fn days(view: &Costs) -> Markup {
+    let columns = [Text("Day"), Text("Worker types"), Number("In all")];
+    let rows = html! {
+        @for own in &view.days {
+            tr {
+                th scope="row" { (day(own.day_ms)) }
+                td.wraps {
+                    @for (at, (name, bill)) in own.types.iter().enumerate() {
+                        @if at > 0 { ", " }
+                        (name) " " (amount(*bill))
+                    }
+                }
+                td.number { strong { (amount(own.types.iter().map(|(_, bill)| *bill).fold(0, u64::saturating_add))) } }
+            }
+        }
+    };
+    html! {
+        @if !view.days.is_empty() {
+            h2 { "By day" }
+            p.dim { "Days in UTC on which something was spent, with those before this platform started." }
+            (table("Costs by day", &columns, &rows))
+        }
     }
 }
 

@@ -111,6 +111,7 @@ fn hop(own: &RequestHop) -> Markup {
                     " · " (amount(hop.cost))
                 }
                 @if let Some(error) = &hop.error { pre.text.bad tabindex="0" { (error) } }
+                @if own.hides_values && hop.job.is_some() { p.dim { "Inputs and outputs are hidden here." } }
                 @if let Some(input) = &own.input { (value("Input", input)) }
                 @if let Some(output) = &own.output { (value("Output", output)) }
                 @if let Some(job) = &hop.job { (changes(own, job)) }

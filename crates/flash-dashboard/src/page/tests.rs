@@ -94,6 +94,7 @@ fn full_pages() -> Vec<String> {
     let row = |state| RequestRow { id: text(), first: hop(state), hops: 3, cost: 5 };
     let shown = |state| RequestHop {
         hop: hop(state),
+        hides_values: true,
         input: Some(Value { text: text(), bytes: 1000 }),
         output: Some(Value { text: text(), bytes: HOSTILE.len() }),
         can_cancel: true,

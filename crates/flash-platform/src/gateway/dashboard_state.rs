@@ -1,8 +1,12 @@
 //! What the dashboard shows beside the releases, and who is logged in.
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use flash_dashboard::Sessions;
 use flash_logs::LogStore;
+use flash_protocol::catalogue::NanoDollars;
 
 use super::keys::KeyHash;
 use crate::{build_state::BuildState, history::History, hops::now_ms, schedule::Schedules};
@@ -16,6 +20,28 @@ pub struct DashboardOptions {
     pub log: Option<LogStore>,
     /// The command that shows the costs of earlier days, where they are kept.
     pub cost_command: Option<String>,
+    /// What was spent on each day, where that is kept.
+    pub daily_costs: Option<Arc<dyn DailyCosts>>,
+    /// Whether inputs and outputs of jobs are hidden. The owner may change it at any time.
+    pub hides_values: Arc<AtomicBool>,
+}
+
+/// What was spent on each day, as it is kept beyond the end of a platform.
+pub trait DailyCosts: Send + Sync {
+    /// Of the latest days on which something was spent, the latest first. Blocks.
+    ///
+    /// # Errors
+    /// Why it cannot be read, for people.
+    fn latest(&self) -> Result<Vec<DailyCost>, String>;
+}
+
+/// What was spent on a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DailyCost {
+    /// Its start in UTC, in milliseconds since 1970.
+    pub day_ms: u64,
+    /// The bills of worker types, by name.
+    pub workers: Vec<(String, NanoDollars)>,
 }
 
 /// See the module.
@@ -40,5 +66,10 @@ impl Dashboard {
     ) -> Self {
         let sessions = Sessions::default();
         Self { options, schedules, history, build_state, sessions, started_ms: now_ms() }
+    }
+
+    /// Whether inputs and outputs of jobs are hidden now.
+    pub(super) fn hides_values(&self) -> bool {
+        self.options.hides_values.load(Ordering::Relaxed)
     }
 }

@@ -14,6 +14,7 @@ mod scales;
 mod schema;
 
 pub(super) use costs::{FunctionSpent, Spent, WorkerSpent};
+pub(super) use environment_key::EnvironmentKey;
 pub(super) use environments::StoredEnvironment;
 pub(super) use error::DatabaseError;
 pub(super) use file::Database;

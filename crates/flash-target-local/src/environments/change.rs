@@ -1,5 +1,8 @@
 //! Changes of what is live: send, roll back, undeploy. One at a time per environment.
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use flash_platform::DeployError;
 use flash_target::{
@@ -180,6 +183,7 @@ async fn deploy(
         })
         .await?;
     let number = record.number;
+    let hides_values = spec.runtime.hides_values;
     let step = |step| {
         // A sender that has gone changes nothing.
         let _ = steps.send(step);
@@ -201,6 +205,7 @@ async fn deploy(
         prune::prune(host, running).await;
         return Err(error);
     }
+    running.hides_values.store(hides_values, Ordering::Relaxed);
     keep_live(host, running, number).await?;
     running.set_trouble(None);
     // Removes what the previous release left if it could not come back, and what nobody else can finish.

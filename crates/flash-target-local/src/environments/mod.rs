@@ -3,11 +3,12 @@
 //! [`Environments`] is what the server can ask for. `host` is what they share, and the parts work on it: `startup`,
 //! `restart` and `shutdown` follow the service, `create` and `remove` the list of environments, `change` what is live;
 //! `platform` and `release` make what runs, `prune` deletes what nobody needs; `view` reports, `keys`, `secrets` and
-//! `costs`, `scales` and `schedules` hold what their names say. The database is authoritative: what runs is made to match it.
+//! `costs`, `days`, `scales` and `schedules` hold what their names say. The database is authoritative: what runs is made to match it.
 mod blocking;
 mod change;
 mod costs;
 mod create;
+mod days;
 mod handle;
 mod host;
 mod keys;

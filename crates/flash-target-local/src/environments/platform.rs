@@ -1,9 +1,13 @@
 //! The platform of an environment: its port, its options, and when it is replaced by one with other options.
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use flash_platform::{
-    Access, AllowedNetworks, Confinement, DashboardOptions, Durability, Expected, LimitScope, Machine,
-    Options, Platform, Retire, Supervision,
+    Access, AllowedNetworks, Confinement, DashboardOptions, Durability, Expected, LimitScope, Options,
+    Platform, Retire, Supervision,
 };
 use flash_process::port_holder::holder_of;
 use flash_target::{Problem, RuntimeSettings, TargetError};
@@ -12,6 +16,7 @@ use tokio::net::TcpListener;
 use super::{
     blocking::blocking,
     costs,
+    days::DaysOf,
     host::Host,
     running::{RunState, Running},
 };
@@ -32,7 +37,8 @@ pub(super) async fn start_with(
     listener: TcpListener,
     runtime: RuntimeSettings,
 ) -> Result<Platform, TargetError> {
-    let options = options(running, listener, &runtime, &host.machine);
+    let options = options(running, listener, &runtime, host);
+    running.hides_values.store(runtime.hides_values, Ordering::Relaxed);
     let handle = tokio::runtime::Handle::current();
     let platform = blocking(move || {
         // It reads its store and spawns tasks.
@@ -60,8 +66,9 @@ pub(super) async fn fit(
         }
     };
     let overview = platform.overview();
-    // The platform does not need the number of kept releases.
-    let fits = runtime == RuntimeSettings { keep_releases: runtime.keep_releases, ..wanted.clone() };
+    // The platform does not need the number of kept releases; what its dashboard hides can change at any time.
+    let RuntimeSettings { keep_releases, hides_values, .. } = runtime;
+    let fits = runtime == RuntimeSettings { keep_releases, hides_values, ..wanted.clone() };
     if fits || overview.live.is_some() || !overview.draining.is_empty() {
         return Ok(platform);
     }
@@ -95,7 +102,7 @@ fn options(
     running: &Running,
     listener: TcpListener,
     runtime: &RuntimeSettings,
-    machine: &Machine,
+    Host { machine, database, .. }: &Host,
 ) -> Options {
     let default = Supervision::default();
     Options {
@@ -107,6 +114,8 @@ fn options(
             place: running.stored.id.name.clone(),
             log: Some(running.logs.store()),
             cost_command: Some(format!("flash cost {}", running.stored.id.name)),
+            daily_costs: Some(Arc::new(DaysOf::new(database.clone(), running.stored.key))),
+            hides_values: running.hides_values.clone(),
         },
         drain_time: Duration::from_secs(runtime.drain_seconds),
         store: running.directory.jobs(),

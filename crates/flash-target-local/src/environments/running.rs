@@ -1,5 +1,11 @@
 //! One environment while the service runs.
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use flash_platform::{CostTotals, KeyRing, Platform, Secret};
 use flash_target::{Problem, RuntimeSettings, TargetError, now_ms};
@@ -29,6 +35,8 @@ pub(super) struct Running {
     pub recorded_costs: Mutex<CostTotals>,
     /// Held while that is brought up to date.
     pub cost_lock: tokio::sync::Mutex<()>,
+    /// Whether its dashboard hides inputs and outputs: as the live release says.
+    pub hides_values: Arc<AtomicBool>,
     /// It was removed and is not restarted.
     pub gone: CancellationToken,
 }
@@ -97,6 +105,7 @@ impl Running {
             state: Mutex::new(RunState::Down { reason: "it is starting".to_owned() }),
             recorded_costs: Mutex::default(),
             cost_lock: tokio::sync::Mutex::default(),
+            hides_values: Arc::default(),
             gone: CancellationToken::new(),
         })
     }

@@ -140,6 +140,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         keep: arguments.keep,
         supervision: supervision(&config),
         limits: config.limits.unwrap_or(true),
+        hides_values: config.hides_values,
         allowed_hosts: address.allowed_hosts(&arguments.allow_host, &config, &dotenv)?,
         host: address.host,
         output: output.clone(),

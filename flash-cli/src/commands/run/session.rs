@@ -40,6 +40,8 @@ pub(super) struct Session {
     pub keep: Option<Keep>,
     pub supervision: Supervision,
     pub limits: bool,
+    /// Whether the dashboard hides inputs and outputs of jobs.
+    pub hides_values: bool,
     pub host: String,
     /// The host names under which it accepts requests without a key.
     pub allowed_hosts: AllowedHosts,
@@ -234,6 +236,8 @@ impl Session {
                 place: "flash run".to_owned(),
                 log: Some(log.clone()),
                 cost_command: None,
+                daily_costs: None,
+                hides_values: Arc::new(self.hides_values.into()),
             },
             readable_log: Some(log),
             drain_time: self.drain_time,

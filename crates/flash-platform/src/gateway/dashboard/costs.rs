@@ -2,15 +2,31 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
-use flash_dashboard::view::{Costs, FunctionCost, TypeCost};
+use flash_dashboard::view::{Costs, DayCost, FunctionCost, TypeCost};
 use http::{HeaderMap, StatusCode};
 
-use super::{super::state::GatewayState, frame::frame, html};
+use super::{
+    super::{dashboard_state::DailyCost, state::GatewayState},
+    frame::frame,
+    html,
+};
 use crate::{history::Row, meter::TypeTotal};
 
 /// `GET /_flash/costs`
 pub(super) async fn page(State(state): State<Arc<GatewayState>>, headers: HeaderMap) -> Response {
-    html(StatusCode::OK, flash_dashboard::costs(&frame(&state, &headers), &costs(&state)))
+    let view = Costs { days: days(&state).await, ..costs(&state) };
+    html(StatusCode::OK, flash_dashboard::costs(&frame(&state, &headers), &view))
+}
+
+/// What was spent on each day. What cannot be read now is left out: the page asks again in a moment.
+async fn days(state: &GatewayState) -> Vec<DayCost> {
+    let Some(daily) = state.dashboard.options.daily_costs.clone() else { return Vec::new() };
+    let days = tokio::task::spawn_blocking(move || daily.latest()).await;
+    let day = |own: DailyCost| DayCost {
+        day_ms: own.day_ms,
+        types: own.workers.into_iter().map(|(name, bill)| (name, bill.0)).collect(),
+    };
+    days.ok().and_then(Result::ok).unwrap_or_default().into_iter().map(day).collect()
 }
 
 fn costs(state: &GatewayState) -> Costs {
@@ -41,6 +57,7 @@ fn costs(state: &GatewayState) -> Costs {
             })
             .collect(),
         per_hour: now.types.iter().map(|own| own.per_hour).fold(0, u64::saturating_add),
+        days: Vec::new(),
         since_ms: state.dashboard.started_ms,
         command: state.dashboard.options.cost_command.clone(),
     }

@@ -70,7 +70,8 @@ fn hops_of(state: &GatewayState, named: &str) -> Option<(String, Vec<Hop>)> {
 async fn with_job(state: &GatewayState, hop: Hop) -> RequestHop {
     let found = hop.job.as_deref().and_then(|job| queue_with(state, &hop.worker_type, job));
     let (mut input, mut output) = (None, None);
-    if let Some((queue, id)) = &found {
+    let hides_values = state.dashboard.hides_values();
+    if let Some((queue, id)) = found.as_ref().filter(|_| !hides_values) {
         input = queue.input(*id).map(|input| cut(input.get()));
         let job = queue.status(*id).await.ok().flatten();
         output = job.and_then(|job| job.output).map(|output| cut(output.get()));
@@ -80,6 +81,7 @@ async fn with_job(state: &GatewayState, hop: Hop) -> RequestHop {
         _ => example(state, &hop),
     });
     RequestHop {
+        hides_values,
         can_cancel: found.is_some() && !hop.state.is_final(),
         can_retry: found.is_some() && matches!(hop.state, view::State::Failed | view::State::TimedOut),
         input,
