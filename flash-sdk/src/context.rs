@@ -15,6 +15,7 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
+use tracing::Instrument as _;
 
 use flash_protocol::{
     BatchRun, Error, ErrorKind, GenerationsByModel, Result,
@@ -26,7 +27,10 @@ use flash_protocol::{
     },
 };
 
-use crate::substitutes::Substitutes;
+use crate::{
+    substitutes::Substitutes,
+    traces::{self, Called, Described},
+};
 
 /// Calls nested deeper than this are refused, because they are probably a loop.
 pub const MAX_DEPTH: u32 = 16;
@@ -47,6 +51,8 @@ struct Inner {
     started: Instant,
     request_id: RequestId,
     traceparent: TraceParent,
+    /// None of its own: without traces, and for what is not a call.
+    span: tracing::Span,
     deadline: Option<Instant>,
     depth: u32,
     cancelled: CancellationToken,
@@ -90,6 +96,8 @@ pub(crate) struct Setup {
     /// From 1; 0 if it is not known.
     pub attempt: u32,
     pub envelope: Envelope,
+    /// What gets a span; `None` for what is no call.
+    pub called: Option<Called>,
     pub cancelled: CancellationToken,
     pub progress: Option<ProgressSink>,
     pub substitutes: Option<Arc<Substitutes>>,
@@ -100,18 +108,39 @@ pub(crate) struct Setup {
 
 impl Context {
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { job_id, attempt, envelope, cancelled, progress, substitutes, last_event_id, batch_sink } =
-            setup;
+        let Setup {
+            job_id,
+            attempt,
+            envelope,
+            called,
+            cancelled,
+            progress,
+            substitutes,
+            last_event_id,
+            batch_sink,
+        } = setup;
         let request_id = envelope
             .request_id
             .or_else(|| RequestId::parse(job_id.as_deref()?))
             .unwrap_or_else(RequestId::random);
+        let begun = called.and_then(|called| {
+            traces::begin(&Described {
+                called,
+                function: envelope.function.as_deref(),
+                parent: envelope.traceparent.as_ref(),
+                request_id: &request_id,
+                job_id: job_id.as_deref(),
+                attempt: attempt.max(1),
+            })
+        });
+        let (span, own) = begun.map_or((tracing::Span::none(), None), |(span, own)| (span, Some(own)));
         let inner = Inner {
             job_id,
             attempt: AtomicU32::new(attempt.max(1)),
             started: Instant::now(),
             request_id,
-            traceparent: envelope.traceparent.unwrap_or_else(TraceParent::random),
+            traceparent: own.or(envelope.traceparent).unwrap_or_else(TraceParent::random),
+            span,
             deadline: envelope.deadline_ms.map(instant_of),
             depth: envelope.depth,
             cancelled,
@@ -136,12 +165,19 @@ impl Context {
 
     /// Runs a future as part of this call. Use it in tasks that you spawn.
     pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
-        CURRENT.scope(self, future)
+        let span = self.inner.span.clone();
+        CURRENT.scope(self, future.instrument(span))
     }
 
     /// Runs a closure as part of this call. Use it in threads that you start.
     pub fn sync_scope<T>(self, run: impl FnOnce() -> T) -> T {
-        CURRENT.sync_scope(self, run)
+        let span = self.inner.span.clone();
+        CURRENT.sync_scope(self, || span.in_scope(run))
+    }
+
+    /// Its span says so, if it has one.
+    pub(crate) fn failed(&self, error: &Error) {
+        traces::failed(&self.inner.span, error);
     }
 
     /// The job ID; `None` for a route, and for a call in this process outside a worker.
@@ -298,10 +334,14 @@ impl Context {
         let job_id = current.and_then(|outer| outer.inner.job_id.clone());
         let attempt = current.map_or(0, Self::attempt);
         let substitutes = current.and_then(|outer| outer.inner.substitutes.clone());
-        let setup = Setup { job_id, attempt, envelope, cancelled, substitutes, ..Setup::default() };
+        let called = envelope.function.is_some().then_some(Called::InProcess);
+        let setup = Setup { job_id, attempt, envelope, called, cancelled, substitutes, ..Setup::default() };
         let mut nested = Self::new(setup);
         if let (Some(outer), Some(inner)) = (current, Arc::get_mut(&mut nested.inner)) {
             inner.blocking = outer.inner.blocking.clone();
+            if called.is_none() {
+                inner.span = outer.inner.span.clone();
+            }
             #[cfg(feature = "openai")]
             inner.outer.replace(outer.clone());
         }
@@ -327,7 +367,13 @@ impl Context {
     /// [`ErrorKind::Refused`] beyond [`MAX_DEPTH`], [`ErrorKind::Timeout`] when no time is left.
     pub(crate) fn envelope_for(current: Option<&Self>, function: String) -> Result<Envelope> {
         let Some(context) = current else {
-            return Ok(Envelope { function: Some(function.into()), depth: 1, ..Envelope::default() });
+            let traceparent = traces::current();
+            return Ok(Envelope {
+                function: Some(function.into()),
+                traceparent,
+                depth: 1,
+                ..Envelope::default()
+            });
         };
         if context.inner.depth >= MAX_DEPTH {
             return Err(Error::new(
@@ -343,7 +389,7 @@ impl Context {
         Ok(Envelope {
             function: Some(function.into()),
             request_id: Some(context.inner.request_id.clone()),
-            traceparent: Some(context.inner.traceparent.child()),
+            traceparent: Some(traces::current().unwrap_or_else(|| context.inner.traceparent.clone())),
             deadline_ms: context.inner.deadline.map(epoch_ms),
             depth: context.inner.depth + 1,
             fan_out: false,

@@ -152,6 +152,7 @@ async fn run_again<F: RemoteFunction>(
 async fn run_within<F: RemoteFunction>(inside: Context, args: F::Args) -> Result<F::Output> {
     // Tells synchronous code when its call was dropped.
     let cancel = inside.cancel_on_drop();
+    let call = inside.clone();
     let run = async {
         args.check(F::descriptor())?;
         let output = run::<F>(args).await?;
@@ -160,7 +161,7 @@ async fn run_within<F: RemoteFunction>(inside: Context, args: F::Args) -> Result
     };
     let outcome = panic::catch_async(inside.scope(run)).await.and_then(|outcome| outcome);
     cancel.disarm();
-    outcome.map_err(|error| staged(F::descriptor(), error))
+    outcome.map_err(|error| staged(F::descriptor(), error)).inspect_err(|error| call.failed(error))
 }
 
 /// The user's code or, in a test, its fake.

@@ -54,6 +54,7 @@ mod request;
 pub mod stream;
 mod substitutes;
 pub mod testing;
+mod traces;
 mod worker;
 
 /// The version of axum whose `Router` an `http` function returns, with WebSockets and multipart forms.

@@ -26,6 +26,8 @@ use super::{
 /// Variables for the official worker's start-up checks. One of them accesses the internet and ends the worker if that
 /// fails. A project can enable them by setting them to `false`.
 const CHECKS_OFF: [&str; 2] = ["RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "RUNPOD_SKIP_GPU_CHECK"];
+/// Variables that say where traces go, which containers get as processes do.
+const OF_TRACES: &str = "OTEL_";
 /// The base URL of the queue API for the official client: this platform, unless the project sets another.
 const ENDPOINT_BASE_URL: &str = "RUNPOD_ENDPOINT_BASE_URL";
 
@@ -239,12 +241,16 @@ fn size_of_files(directory: &Path) -> Option<u64> {
 
 /// A container does not inherit environment variables, so those that a process would inherit are passed too.
 fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> ContainerSpec {
-    let level = std::env::var(variables::RUNPOD_LOG_LEVEL).ok();
-    let inherited = level.map(|level| (variables::RUNPOD_LOG_LEVEL.to_owned(), level));
+    // Names that are not Unicode are of neither kind.
+    let inherited = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        let is_wanted = name == variables::RUNPOD_LOG_LEVEL || name.starts_with(OF_TRACES);
+        Some((name, value.into_string().ok()?)).filter(|_| is_wanted)
+    });
     ContainerSpec {
         name: format!("flash-{id}"),
         image: image.to_owned(),
-        environment: inherited.into_iter().chain(environment).collect(),
+        environment: inherited.chain(environment).collect(),
         resources: None,
         shm_mib: None,
         gpus: Vec::new(),

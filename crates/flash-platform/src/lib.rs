@@ -40,6 +40,7 @@ mod supervisor;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod webhook;
 mod worker_id;
 
@@ -62,6 +63,7 @@ pub use supervisor::{
     lifeline_main,
 };
 pub use tally::{BatchSums, Problem};
+pub use traces::Traces;
 pub use webhook::{AllowedNetworks, Secret};
 
 #[cfg(test)]

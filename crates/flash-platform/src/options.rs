@@ -10,6 +10,7 @@ use super::{
     pool::Supervision,
     queue::Durability,
     supervisor::{Confinement, LimitScope},
+    traces::Traces,
     webhook::{AllowedNetworks, Secret},
 };
 
@@ -46,6 +47,8 @@ pub struct Options {
     pub confinement: Option<Confinement>,
     /// Resources shared with other platforms of this process; if `None`, it creates its own.
     pub machine: Option<Machine>,
+    /// Where spans go, if anywhere.
+    pub traces: Option<Traces>,
 }
 
 /// How long a replaced release continues.

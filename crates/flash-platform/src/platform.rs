@@ -95,6 +95,7 @@ impl Platform {
             access,
             retire,
             machine,
+            traces,
         } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let (machine, own_machine) = shared_or_own(machine, limits, &log)?;
@@ -123,7 +124,7 @@ impl Platform {
             supervision,
             tasks: TaskTracker::new(),
             closing: closing.clone(),
-            queues: QueueContext { clock, store, outbox, budget },
+            queues: QueueContext { clock, store, outbox, budget, traces },
             billing: Billing::default(),
         };
         let releases: Arc<Releases> = Arc::default();
@@ -253,6 +254,9 @@ impl Platform {
             machine.end(reaping).await;
         }
         context.queues.close();
+        if let Some(traces) = &context.queues.traces {
+            traces.close().await;
+        }
         clean
     }
 

@@ -22,6 +22,7 @@ use super::{
     pool::{JobRules, Pool, PoolContext},
     queue::{Ended, Next, OnEnd},
     tally::{Ending, Tally},
+    traces::{JobEnd, JobTrace, Traces},
 };
 
 /// The interval of checks whether a draining release is idle.
@@ -74,7 +75,7 @@ impl Release {
             let meter = context.billing.meter(&worker.name, worker.compute.price_per_second(prices));
             let own = manifest.functions.iter().filter(|function| function.worker == worker.name);
             meter.tally().name(own.map(|function| (function.call_name(), shown(function))));
-            let on_end = on_end(worker, context.log.clone(), &meter);
+            let on_end = on_end(worker, context.log.clone(), &meter, context.queues.traces.clone());
             let rules = rules_of(&manifest, worker);
             let pool = Pool::new(worker.clone(), rules, number, launch.clone(), context, meter, on_end);
             (worker.name.clone(), pool)
@@ -174,9 +175,12 @@ pub(crate) fn shown(function: &FunctionEntry) -> String {
 
 /// Counts each end of a job, and logs it and each failed attempt before it as a line of its worker, with time and, if
 /// there is a price, cost.
-fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
+fn on_end(worker: &WorkerType, log: Sink, meter: &Meter, traces: Option<Traces>) -> OnEnd {
     let (name, is_priced, tally) = (worker.name.clone(), meter.price().is_some(), meter.tally().clone());
     Box::new(move |ended: Ended| {
+        if let (Some(traces), Some(trace)) = (&traces, &ended.trace) {
+            trace_end(traces, trace, &name, &ended);
+        }
         if ended.next.is_none() {
             count(&tally, &ended);
         }
@@ -205,6 +209,25 @@ fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
         line.job_id = Some(job.to_string());
         log(line);
     })
+}
+
+/// Makes the spans of an attempt, and of its job if that has ended too.
+fn trace_end(traces: &Traces, trace: &JobTrace, worker_type: &str, ended: &Ended) {
+    let job = ended.job.to_string();
+    traces.job_ended(&JobEnd {
+        trace,
+        job: &job,
+        request_id: ended.request_id.as_deref().unwrap_or(&job),
+        worker_type,
+        function: ended.function.as_deref(),
+        worker: ended.worker.as_ref(),
+        status: ended.status,
+        waited: ended.waited,
+        ran: ended.ran,
+        cost_nano_dollars: ended.cost.0,
+        error: ended.error.as_deref(),
+        goes_on: ended.next.is_some(),
+    });
 }
 
 /// `, in a batch of 4 (cost 12 of 30): prepared in 0.20 ms, waited 5.00 ms, ran 7.00 ms`

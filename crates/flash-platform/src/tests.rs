@@ -39,6 +39,7 @@ async fn start(store: &Path) -> Bench {
     let heard = lines.clone();
     let options = Options {
         machine: None,
+        traces: None,
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         log: Arc::new(move |line| heard.lock().push(line.text)),
         readable_log: None,

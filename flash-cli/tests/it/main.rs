@@ -50,4 +50,5 @@ mod supervision;
 mod support;
 mod tasks;
 mod testing;
+mod traces;
 mod worker_protocol;

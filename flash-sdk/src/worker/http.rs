@@ -47,6 +47,7 @@ use crate::{
     descriptor::{Answered, Function, Handler, Head, Value},
     panic,
     stream::{Call, Guarded},
+    traces::Called,
 };
 
 /// Larger request bodies are refused with 413, unless the worker type sets a limit of its own: the provider's limit
@@ -182,7 +183,7 @@ async fn serve(
     request: Request,
 ) -> Response {
     shared.until_ready().await;
-    let mut call = Serving::begin(&shared, request.headers(), Some(shared.execution_timeout));
+    let mut call = Serving::begin(&shared, request.headers(), Some(function), Some(shared.execution_timeout));
     let answer = answer(function, &mut call, path, request).await;
     call.end(answer)
 }
@@ -199,8 +200,13 @@ struct Serving {
 }
 
 impl Serving {
-    /// A request begins. `limit` is the time that this worker gives it.
-    fn begin(shared: &Arc<Shared>, headers: &HeaderMap, limit: Option<Duration>) -> Self {
+    /// A request begins: to a function, or to the router. `limit` is the time that this worker gives it.
+    fn begin(
+        shared: &Arc<Shared>,
+        headers: &HeaderMap,
+        function: Option<&'static Function>,
+        limit: Option<Duration>,
+    ) -> Self {
         let envelope = envelope_of(headers);
         let callers_deadline = envelope.deadline_ms;
         let own = limit.map(deadline_in);
@@ -208,7 +214,8 @@ impl Serving {
         let envelope = Envelope { deadline_ms, ..envelope };
         let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let cancelled = CancellationToken::new();
-        let context = Context::new(Setup { envelope, cancelled, last_event_id, ..Setup::default() });
+        let called = Some(Called::Route(function));
+        let context = Context::new(Setup { envelope, called, cancelled, last_event_id, ..Setup::default() });
         Self {
             running: Some(shared.requests.begin(headers, &context)),
             cancel: Some(context.cancel_on_drop()),
@@ -229,6 +236,9 @@ impl Serving {
             Ok(response) => response,
             // Within the call, so that the log line contains the request ID.
             Err(Refused { status, error }) => {
+                if status.is_server_error() {
+                    context.failed(&Error::from((*error).clone()));
+                }
                 context.sync_scope(|| refuse(status, *error, &shared, &request_id))
             }
         };

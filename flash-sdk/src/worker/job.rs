@@ -22,6 +22,7 @@ use crate::{
     function::RESULT,
     panic,
     registry::Registry,
+    traces::Called,
 };
 
 /// The functions of this worker's type.
@@ -177,6 +178,7 @@ pub(super) async fn run(
         job_id: Some(id),
         attempt,
         envelope,
+        called: found.as_ref().ok().copied().map(Called::Job),
         cancelled: cancelled.clone(),
         progress,
         batch_sink,
@@ -202,6 +204,7 @@ pub(super) async fn run(
     blocking.close();
     blocking.wait().await;
     let outcome = outcome.map_err(|error: Error| -> Error {
+        context.failed(&error);
         let mut wire = error.into_wire();
         wire.worker_id.get_or_insert_with(|| worker_id.to_owned());
         wire.request_id.get_or_insert(request_id);

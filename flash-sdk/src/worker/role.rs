@@ -17,6 +17,8 @@ use super::{
     settings::{Settings, WorkSource},
     shutdown::Shutdown,
 };
+#[cfg(feature = "otel")]
+use crate::traces::Sending;
 use crate::{
     call::{self, Peers},
     context::{self, ThisWorker},
@@ -191,7 +193,11 @@ fn work() -> Result<ExitCode, String> {
         nano_dollars_per_second: settings.nano_dollars_per_second,
     });
     let peers = call::settle(call::Process::Worker(functions.worker_type().name.clone()));
+    let runtime = runtime(Some(settings.threads))?;
+    #[cfg(not(feature = "otel"))]
     log::install(settings.log_level);
+    #[cfg(feature = "otel")]
+    let sending = spans(&settings, &functions, &runtime);
     #[cfg(feature = "openai")]
     super::watched_models::watch();
     if let Some(secret) = variables::get(variables::RUNPOD_API_KEY).as_deref().and_then(unresolved) {
@@ -200,7 +206,7 @@ fn work() -> Result<ExitCode, String> {
              in the console"
         );
     }
-    runtime(Some(settings.threads))?.block_on(async {
+    let outcome = runtime.block_on(async {
         let (shutdown, health) = (Shutdown::on_signals(settings.drain)?, Health::default());
         tokio::select! {
             outcome = take_work(&settings, &functions, peers, &shutdown, &health) => outcome?,
@@ -210,8 +216,27 @@ fn work() -> Result<ExitCode, String> {
             Some(problem) => Err(format!("unhealthy, so another worker should take its place: {problem}")),
             None => Ok(()),
         }
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // While the runtime still runs, which sends them.
+    #[cfg(feature = "otel")]
+    sending.iter().for_each(Sending::close);
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Installs the log, and what sends spans if the standard variables ask for it. A worker works without, too.
+#[cfg(feature = "otel")]
+fn spans(settings: &Settings, functions: &Functions, runtime: &tokio::runtime::Runtime) -> Option<Sending> {
+    let worker_type = &functions.worker_type().name;
+    let sending = Sending::from_env(worker_type, &settings.worker_id, runtime.handle().clone());
+    let (sending, problem) = match sending {
+        Ok(sending) => (sending, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    log::install(settings.log_level, sending.as_ref());
+    if let Some(problem) = problem {
+        tracing::warn!("no traces are sent: {problem}");
+    }
+    sending
 }
 
 /// Runs as a worker until it is asked to stop.

@@ -37,7 +37,8 @@ use super::{
 use crate::{
     interface::{NoRoute, Target},
     queue::{Abandoned, JobId},
-    release::Release,
+    release::{Release, shown},
+    traces::Route,
 };
 
 /// The answer, with the request's cost so far in its headers.
@@ -72,6 +73,9 @@ async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Resp
         }
         Err(none) => return Err(no_route(none, method, path)),
     };
+    if state.traces.is_some() {
+        say_route(&request, &release, &target);
+    }
     match target {
         Target::Route { function, path } => {
             let function = release.function(function);
@@ -102,6 +106,18 @@ async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Resp
             let input = wrapped.input(&release.function(function).worker)?;
             run(&release, function, id, &headers, input).await
         }
+    }
+}
+
+/// Names the request's span by what is called, which are fewer than the paths.
+fn say_route(request: &Request, release: &Release, target: &Target) {
+    match target {
+        Target::Route { function, .. }
+        | Target::RunSync { function }
+        | Target::RunSyncWrapped { function } => {
+            Route::say(request, || shown(release.function(*function)));
+        }
+        Target::Command { .. } | Target::Router { .. } | Target::OpenAi { .. } => {}
     }
 }
 

@@ -25,7 +25,10 @@ use super::{
     request_id::{REQUEST_ID, RequestId},
     state::GatewayState,
 };
-use crate::listener::{self, ConnectionShare, Received};
+use crate::{
+    listener::{self, ConnectionShare, Received},
+    traces::RequestSpan,
+};
 
 /// Bounds of [`discard`].
 const MAX_DISCARDED_BYTES: usize = 64_000_000;
@@ -122,6 +125,7 @@ async fn with_request_id(
     let uri = request.uri().clone();
     let value = HeaderValue::from_str(id.as_str()).expect("a request id is visible ASCII");
     request.extensions_mut().insert(id.clone());
+    let span = state.traces.as_ref().and_then(|traces| RequestSpan::begin(traces, &mut request, id.as_str()));
     let shape = || match openai::speaks_at(&state, uri.path()) {
         true => Shape::OpenAi,
         false => Shape::Flash,
@@ -130,7 +134,10 @@ async fn with_request_id(
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    response
+    match span {
+        Some(span) => span.answered(response),
+        None => response,
+    }
 }
 
 /// Reads the rest of a body that was refused. Bounded in bytes and time; beyond that the connection breaks.

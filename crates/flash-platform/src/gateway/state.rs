@@ -15,6 +15,7 @@ use crate::{
     release::Release,
     releases::{Expected, Releases},
     supervisor::Isolation,
+    traces::Traces,
 };
 
 /// See the module.
@@ -34,6 +35,8 @@ pub(crate) struct GatewayState {
     pub(super) posts: Arc<Posts>,
     /// What outlives the answer to a request, and is waited for at the end.
     pub(super) tasks: TaskTracker,
+    /// Where spans go, if anywhere.
+    pub(super) traces: Option<Traces>,
     /// The platform stops: no new work.
     pub(super) closing: CancellationToken,
 }
@@ -58,6 +61,7 @@ impl GatewayState {
             budget: context.queues.budget.clone(),
             isolation: context.isolation.clone(),
             tasks: context.tasks.clone(),
+            traces: context.queues.traces.clone(),
             closing: context.closing.clone(),
         }
     }

@@ -31,6 +31,7 @@ use crate::{
     queue::{DeliveryMode, JobId, Limits, Load, OnEnd, Queue, QueueContext, Stuck},
     supervisor::{Isolation, Lifeline},
     tally::Tally,
+    traces::Traces,
     worker_id::WorkerId,
 };
 
@@ -99,6 +100,8 @@ pub(crate) struct Pool {
     /// The platform ends, and with it everything that would not end by itself.
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
+    /// Where spans go, if anywhere.
+    pub traces: Option<Traces>,
 }
 
 impl Pool {
@@ -149,6 +152,7 @@ impl Pool {
             closed: CancellationToken::new(),
             closing,
             tasks,
+            traces: context.queues.traces.clone(),
         })
     }
 
@@ -307,6 +311,9 @@ impl Pool {
         account.ready();
         drop(workers);
         self.tally().worker_started(took);
+        if let Some(traces) = &self.traces {
+            traces.worker_started(id, took);
+        }
         self.phases.notify_waiters();
         Some(account)
     }

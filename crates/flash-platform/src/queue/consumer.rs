@@ -17,7 +17,10 @@ use flash_protocol::{
 use tokio::sync::oneshot;
 
 use super::{id::JobId, limits::Limits, wait_queue::Occupancy};
-use crate::meter::{Account, ChargedTo, CostShare};
+use crate::{
+    meter::{Account, ChargedTo, CostShare},
+    traces,
+};
 
 /// A polling worker posts nothing for a stopped job: its next poll shows that it has released it. The official worker
 /// checks once a second whether it needs work.
@@ -37,6 +40,16 @@ pub(crate) struct LeasedJob {
     pub input: Payload,
     /// Where a polling worker should store large results, from the client.
     pub s3_config: Option<String>,
+}
+
+impl LeasedJob {
+    /// Gives the worker the span of its attempt, if the job's trace is sampled.
+    pub(super) fn begin_span(&mut self) {
+        if let Some(parent) = self.envelope.traceparent.as_ref().filter(|parent| parent.is_sampled()) {
+            self.envelope.traceparent =
+                Some(traces::attempt_of(traces::key_of(&self.id), self.attempt, parent));
+        }
+    }
 }
 
 /// How jobs get to a worker.

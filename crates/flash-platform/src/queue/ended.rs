@@ -7,8 +7,16 @@ use flash_protocol::{
     wire::job::{ErrorText, JobStatus},
 };
 
-use super::{id::JobId, job::Entry, state::JobState};
-use crate::worker_id::WorkerId;
+use super::{
+    id::JobId,
+    job::{Entry, Origin},
+    settings::QueueSettings,
+    state::JobState,
+};
+use crate::{
+    traces::{JobTrace, key_of},
+    worker_id::WorkerId,
+};
 
 /// Longest text of an error in the log.
 const MAX_LOGGED_ERROR: usize = 4096;
@@ -33,6 +41,8 @@ pub(crate) struct Ended {
     pub error: Option<String>,
     /// Only this attempt has ended, and failed.
     pub next: Option<Next>,
+    /// If its trace is sampled.
+    pub trace: Option<Box<JobTrace>>,
 }
 
 /// The attempt after one that failed.
@@ -44,7 +54,7 @@ pub(crate) struct Next {
 }
 
 impl Ended {
-    pub(super) fn of(job: JobId, entry: &Entry) -> Self {
+    pub(super) fn of(job: JobId, entry: &Entry, settings: &QueueSettings) -> Self {
         let error = match &entry.state {
             JobState::Done(outcome) => outcome.error().map(|text| shortened(ErrorText::parse(text).chain())),
             _ => None,
@@ -66,8 +76,21 @@ impl Ended {
             cost: entry.cost,
             error,
             next: None,
+            trace: settings.traces.as_ref().and_then(|_| trace_of(job, entry, settings)),
         }
     }
+}
+
+fn trace_of(job: JobId, entry: &Entry, settings: &QueueSettings) -> Option<Box<JobTrace>> {
+    let parent = entry.envelope.traceparent.clone().filter(|parent| parent.is_sampled())?;
+    Some(Box::new(JobTrace {
+        job: key_of(&job),
+        parent,
+        run: entry.trace_run(),
+        attempt: entry.attempts,
+        age: settings.clock.now().since(entry.submitted_at),
+        is_spawned: entry.origin == Origin::Run,
+    }))
 }
 
 /// A worker's error may be as long as a result.

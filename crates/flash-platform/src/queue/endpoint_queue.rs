@@ -97,11 +97,11 @@ impl Queue {
         context: &QueueContext,
         on_end: OnEnd,
     ) -> Self {
-        let QueueContext { clock, store, outbox, budget } = context.clone();
+        let QueueContext { clock, store, outbox, budget, traces } = context.clone();
         let endpoint = endpoint.into();
         let keys = store.keys(&endpoint);
         Self {
-            settings: QueueSettings { endpoint, release, limits, clock, store, keys, outbox, budget },
+            settings: QueueSettings { endpoint, release, limits, clock, store, keys, outbox, budget, traces },
             inner: Mutex::default(),
             changed: Notify::new(),
             on_end,
@@ -379,7 +379,7 @@ impl Inner {
             let event = JobEvent::TimedOut(ErrorText::of(&error, "platform").to_text());
             if entry.step(event, now).is_ok() {
                 entry.ended(id, now);
-                ended.push(Ended::of(id, &entry));
+                ended.push(Ended::of(id, &entry, settings));
             }
         }
         ended
@@ -410,8 +410,11 @@ impl Inner {
             let mut occupancy = consumer.occupancy();
             let mut taken = Vec::with_capacity(1);
             while taken.len() < wanted
-                && let Some(job) = self.jobs.lease_next(&worker, occupancy, now)
+                && let Some(mut job) = self.jobs.lease_next(&worker, occupancy, now)
             {
+                if settings.traces.is_some() {
+                    job.begin_span();
+                }
                 let alone = job.alone;
                 taken.push(job);
                 occupancy = Occupancy::Shared;

@@ -19,6 +19,7 @@ use super::{
     store::Failing,
     ticket::Ticket,
 };
+use crate::traces::key_of;
 
 /// A job to be.
 pub(crate) struct Submission {
@@ -154,6 +155,13 @@ impl Queue {
             Origin::Run => JobId::of_run(),
             Origin::RunSync | Origin::Call => JobId::of_waited(),
         };
+        if let Some(traces) = &self.settings.traces
+            && entry.envelope.traceparent.is_none()
+        {
+            // One of a schedule: no request has brought it.
+            entry.envelope.traceparent = Some(traces.root_of(key_of(&id), entry.trace_run()));
+            entry.weigh();
+        }
         inner.jobs.insert(id, Box::new(entry));
         let ticket = if durable { inner.jobs.store(id, &self.settings) } else { None };
         if let Some((key, mut keys)) = keys {

@@ -249,6 +249,11 @@ impl Entry {
         self.origin == Origin::Call && !self.waiters.is_empty() && self.waiters.iter().all(reads)
     }
 
+    /// Tells this run of the job from those after a client's retry, which gives it a new expiry.
+    pub(super) fn trace_run(&self) -> u64 {
+        self.expires_at.0
+    }
+
     /// Takes back a lease that its worker never received.
     pub(super) fn unlease(&mut self) {
         if let JobState::Running(lease) = &self.state {

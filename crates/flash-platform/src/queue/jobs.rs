@@ -323,7 +323,7 @@ impl Jobs {
             ran,
             error: Some(error.clone()),
             next: Some(next),
-            ..Ended::of(id, entry)
+            ..Ended::of(id, entry, settings)
         };
         entry.forget_attempt();
         entry.run_mut().failure = Some(AttemptFailure { error, wait });
@@ -402,7 +402,7 @@ impl Jobs {
         self.timers.remove(&(entry.timer, id));
         entry.timer = forget_at;
         self.timers.insert((forget_at, id));
-        let ended = Ended::of(id, entry);
+        let ended = Ended::of(id, entry, settings);
         let (is_dead, low_priority, suspect) =
             (matches!(entry.state, JobState::Done(Outcome::Dead(_))), entry.low_priority, entry.suspect);
         if was_queued {

@@ -282,8 +282,13 @@ struct Pair {
 fn open(directory: &TempDir, now: &Arc<AtomicU64>) -> Queue {
     let (store, mut backlog, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
     let (outbox, _) = WebhookOutbox::new();
-    let context =
-        QueueContext { clock: Clock::Manual(now.clone()), store, outbox, budget: Budget::default() };
+    let context = QueueContext {
+        clock: Clock::Manual(now.clone()),
+        store,
+        outbox,
+        budget: Budget::default(),
+        traces: None,
+    };
     let limits = Limits { execution_timeout: Duration::from_secs(600), ..Limits::default() };
     let queue = Queue::new("model", 1, limits, &context, Box::new(|_| {}));
     queue.adopt(&mut backlog, Claim::All);

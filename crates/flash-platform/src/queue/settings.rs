@@ -9,6 +9,7 @@ use super::{
     outbox::WebhookOutbox,
     store::{Change, Store},
 };
+use crate::traces::Traces;
 
 /// The settings of a queue.
 pub(super) struct QueueSettings {
@@ -23,6 +24,7 @@ pub(super) struct QueueSettings {
     pub outbox: WebhookOutbox,
     /// What all jobs of the platform may hold together.
     pub budget: Budget,
+    pub traces: Option<Traces>,
 }
 
 /// What all queues of a platform share.
@@ -33,6 +35,8 @@ pub(crate) struct QueueContext {
     pub outbox: WebhookOutbox,
     /// What their jobs may hold together.
     pub budget: Budget,
+    /// Where spans of their jobs go, if anywhere.
+    pub traces: Option<Traces>,
 }
 
 impl QueueContext {

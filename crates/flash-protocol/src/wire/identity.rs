@@ -72,11 +72,41 @@ impl TraceParent {
         Self(format!("00-{}-{}-01", uuid::Uuid::new_v4().simple(), new_span()).into())
     }
 
-    /// The same trace with a new parent span.
-    pub fn child(&self) -> Self {
-        Self(format!("{}{}{}", &self.0[..36], new_span(), &self.0[52..]).into())
+    /// A span of a trace. Zeros, which the specification does not allow as IDs, become ones.
+    pub fn new(trace: u128, span: u64, sampled: Sampled) -> Self {
+        let flags = match sampled {
+            Sampled::Yes => "01",
+            Sampled::No => "00",
+        };
+        Self(format!("00-{:032x}-{:016x}-{flags}", trace.max(1), span.max(1)).into())
+    }
+
+    /// Another span of the same trace, with the same flags.
+    #[must_use]
+    pub fn with_span(&self, span: u64) -> Self {
+        Self(format!("{}{:016x}{}", &self.0[..36], span.max(1), &self.0[52..]).into())
+    }
+
+    /// The span ID.
+    pub fn span(&self) -> &str {
+        &self.0[36..52]
+    }
+
+    /// Whether its caller sends the spans of this trace somewhere.
+    pub fn is_sampled(&self) -> bool {
+        u8::from_str_radix(&self.0[53..], 16).is_ok_and(|flags| flags & 1 == 1)
     }
 }
+
+/// Whether the spans of a trace are sent somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampled {
+    /// They are.
+    Yes,
+    /// They are not.
+    No,
+}
+
 fn new_span() -> String {
     format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().1)
 }
@@ -177,11 +207,20 @@ mod tests {
         }
     }
     #[test]
-    fn a_child_is_in_the_same_trace() {
-        let trace = TraceParent::random();
-        let child = trace.child();
-        assert_eq!(TraceParent::parse(&child).as_ref(), Some(&child));
-        assert!(child.trace() == trace.trace() && child != trace);
+    fn a_span_is_in_its_trace_and_sampled_as_the_trace_is() {
+        for (sampled, is_sampled) in [(Sampled::Yes, true), (Sampled::No, false)] {
+            let trace = TraceParent::new(0, 7, sampled);
+            assert_eq!((trace.trace(), trace.span()), (format!("{:032x}", 1).as_str(), "0000000000000007"));
+            let other = trace.with_span(u64::MAX);
+            assert_eq!(TraceParent::parse(&other).as_ref(), Some(&other));
+            assert_eq!((other.trace(), other.span()), (trace.trace(), "ffffffffffffffff"));
+            assert_eq!((trace.is_sampled(), other.is_sampled()), (is_sampled, is_sampled));
+            assert_eq!(trace.with_span(0).span(), "0000000000000001");
+        }
+        assert!(TraceParent::random().is_sampled());
+        let other_flags =
+            TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02").unwrap();
+        assert!(!other_flags.is_sampled());
     }
 
     #[test]

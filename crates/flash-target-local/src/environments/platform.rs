@@ -6,8 +6,8 @@ use std::{
 };
 
 use flash_platform::{
-    Access, AllowedNetworks, Confinement, DashboardOptions, Durability, Expected, LimitScope, Options,
-    Platform, Retire, Supervision,
+    Access, AllowedNetworks, Confinement, DashboardOptions, Durability, Expected, LimitScope, Machine,
+    Options, Platform, Retire, Supervision, Traces,
 };
 use flash_process::port_holder::holder_of;
 use flash_target::{Problem, RuntimeSettings, TargetError};
@@ -141,6 +141,7 @@ fn options(
             readable: vec![running.directory.artifacts()],
         }),
         machine: Some(machine.clone()),
+        traces: Traces::from_env(&running.stored.id.name, &running.logs.sink()),
     }
 }
 

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use flash_logs::{LogLimits, LogStore};
+use flash_logs::{LogLimits, LogStore, Sink};
 use flash_platform::{
     Access, AllowedHosts, AllowedNetworks, Artifact, DashboardOptions, LimitScope, NewRelease, Options,
-    Platform, Retire, Supervision,
+    Platform, Retire, Supervision, Traces,
 };
 use flash_protocol::manifest::{FunctionEntry, Manifest};
 use tokio::net::TcpListener;
@@ -225,13 +225,15 @@ impl Session {
         let log = LogStore::open(&log, LOG_LIMITS)
             .map_err(|error| Failure::failed(format!("cannot keep a log in {}: {error}", log.display())))?;
         let (output, kept) = (self.output.clone(), log.sink());
+        let sink: Sink = Arc::new(move |line| {
+            output.log(&line);
+            kept(line);
+        });
         let options = Options {
             machine: None,
             listener,
-            log: Arc::new(move |line| {
-                output.log(&line);
-                kept(line);
-            }),
+            traces: Traces::from_env("local", &sink),
+            log: sink,
             dashboard: DashboardOptions {
                 place: "flash run".to_owned(),
                 log: Some(log.clone()),

@@ -32,7 +32,7 @@ use crate::{context::Context, panic, worker::requests::Running};
 pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     shared.until_ready().await;
     let limit = (!is_upgrade(request.headers())).then_some(shared.execution_timeout);
-    let mut call = Serving::begin(&shared, request.headers(), limit);
+    let mut call = Serving::begin(&shared, request.headers(), None, limit);
     let answer = match owner(&shared, request.uri().path()) {
         Some(router) => answer(router, &mut call, request).await,
         None => Err(Refused {

@@ -48,6 +48,7 @@ use crate::{
     pool::{Pool, WorkSource},
     release::Release,
     tally::Ending,
+    traces::TRACEPARENT,
 };
 
 /// How many workers a request may be tried on, as long as none has seen any of it.
@@ -129,7 +130,7 @@ async fn forward(
     request: Request,
 ) -> Result<Response, Refusal> {
     let route = Route { pool, balancer, request_id, path, callee };
-    let mut line = Some(RequestLine::new(pool, request_id, &request));
+    let mut line = Some(RequestLine::new(pool, request_id, callee.map(|callee| callee.name), &request));
     route.take(request, &mut line).await.map_err(|refusal| {
         if let Some(line) = &mut line {
             line.status = Some(refusal.status());
@@ -175,6 +176,9 @@ impl Route<'_> {
         let (mut head, body) = request.into_parts();
         // Extensions contain data of the client's connection, such as its upgrade.
         head.extensions.clear();
+        if let Some(value) = line.as_ref().and_then(|line| line.span.as_ref()?.header()) {
+            head.headers.insert(TRACEPARENT, value);
+        }
         let nesting = self.reads_json(&head.headers).then(Nesting::default);
         let upload = Upload::new(body, max_bytes, nesting);
         let mut attempt = 1;
@@ -186,6 +190,7 @@ impl Route<'_> {
             slot.cost_share.set_function(self.callee.map(|callee| callee.name));
             if let Some(line) = line {
                 line.worker = Some(slot.worker.clone());
+                line.waited(arrived.elapsed());
             }
             // Also if the client disconnects meanwhile.
             slot.ends(Some(Ending::Cancelled));

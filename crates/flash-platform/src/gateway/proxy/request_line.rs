@@ -1,13 +1,21 @@
 //! The log line of each request to a load-balanced worker, written when the request has ended. It is counted then, too.
 //!
 //! Requests to the queue API have the log lines of their jobs.
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::extract::Request;
 use flash_protocol::{GenerationsByModel, catalogue::NanoDollars};
 use http::StatusCode;
 
-use crate::{pool::Pool, worker_id::WorkerId};
+use crate::{
+    pool::Pool,
+    traces::{HopEnd, HopSpan},
+    worker_id::WorkerId,
+};
 
 /// Characters of a path: clients choose it.
 const MAX_PATH: usize = 200;
@@ -24,11 +32,16 @@ pub(super) struct RequestLine {
     pub cost: NanoDollars,
     /// What models did for it.
     pub models: GenerationsByModel,
+    /// If its trace is sampled.
+    pub span: Option<HopSpan>,
 }
 
 impl RequestLine {
-    pub(super) fn new(pool: &Arc<Pool>, request_id: &str, request: &Request) -> Self {
+    pub(super) fn new(pool: &Arc<Pool>, request_id: &str, function: Option<&str>, request: &Request) -> Self {
+        let headers = request.headers();
+        let span = pool.traces.as_ref().and_then(|traces| HopSpan::begin(traces, headers, function));
         Self {
+            span,
             pool: pool.clone(),
             request_id: request_id.to_owned(),
             asked: Asked::of(request),
@@ -37,6 +50,13 @@ impl RequestLine {
             status: None,
             cost: NanoDollars(0),
             models: GenerationsByModel::new(),
+        }
+    }
+
+    /// It has a slot, after this time.
+    pub(super) fn waited(&mut self, waited: Duration) {
+        if let Some(span) = &mut self.span {
+            span.waited(waited);
         }
     }
 }
@@ -49,6 +69,15 @@ impl Drop for RequestLine {
         let models: String = self.models.values().map(|of| format!(", {}", of.line())).collect();
         let text = format!("{} {ending}{models}", self.asked);
         self.pool.say_of_request(self.worker.as_ref(), &self.request_id, text);
+        if let Some(span) = self.span.take() {
+            span.end(&HopEnd {
+                worker_type: &self.pool.worker_type.name,
+                worker: self.worker.as_ref(),
+                request_id: &self.request_id,
+                status: self.status,
+                cost_nano_dollars: self.cost.0,
+            });
+        }
     }
 }
 

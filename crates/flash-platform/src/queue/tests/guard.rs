@@ -19,6 +19,7 @@ impl Platforms {
             store,
             outbox: WebhookOutbox::new().0,
             budget: Budget::default(),
+            traces: None,
         };
         let queue = |name: &&str| {
             let queue = Queue::new(name, 1, Limits::default(), &context, Box::new(|_| {}));
@@ -160,7 +161,13 @@ async fn jobs_are_not_deleted_because_a_clock_is_ahead_at_the_start() {
     let directory = TempDir::new().unwrap();
     let open = || Backlog::open(directory.path(), Durability::Process).unwrap();
     let (store, _, clock, ..) = open();
-    let context = QueueContext { clock, store, outbox: WebhookOutbox::new().0, budget: Budget::default() };
+    let context = QueueContext {
+        clock,
+        store,
+        outbox: WebhookOutbox::new().0,
+        budget: Budget::default(),
+        traces: None,
+    };
     let queue = Queue::new("a", 1, Limits::default(), &context, Box::new(|_| {}));
     let id = stored(&queue, "1").await;
     context.close();
@@ -170,7 +177,13 @@ async fn jobs_are_not_deleted_because_a_clock_is_ahead_at_the_start() {
     file.execute("UPDATE life SET wall_us = max(0, wall_us - ?), boot = 'another'", [century]).unwrap();
     drop(file);
     let (store, mut backlog, clock, ..) = open();
-    let context = QueueContext { clock, store, outbox: WebhookOutbox::new().0, budget: Budget::default() };
+    let context = QueueContext {
+        clock,
+        store,
+        outbox: WebhookOutbox::new().0,
+        budget: Budget::default(),
+        traces: None,
+    };
     backlog.delete_due(&context);
     let queue = Queue::new("a", 1, Limits::default(), &context, Box::new(|_| {}));
     queue.adopt(&mut backlog, Claim::All);
@@ -202,6 +215,7 @@ async fn a_job_that_cannot_be_read_is_set_aside_and_the_others_go_on() {
             store,
             outbox: WebhookOutbox::new().0,
             budget: Budget::default(),
+            traces: None,
         };
         let queue = Queue::new("a", 1, Limits::default(), &context, Box::new(|_| {}));
         let mut ids = Vec::new();
@@ -219,6 +233,7 @@ async fn a_job_that_cannot_be_read_is_set_aside_and_the_others_go_on() {
                 store,
                 outbox: WebhookOutbox::new().0,
                 budget: Budget::default(),
+                traces: None,
             };
             let queue = Queue::new("a", 1, Limits::default(), &context, Box::new(|_| {}));
             queue.adopt(&mut backlog, Claim::All);

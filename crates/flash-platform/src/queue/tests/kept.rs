@@ -120,7 +120,8 @@ async fn each_end_of_a_job_is_an_event_of_its_own_and_stays_it_after_a_restart()
     queue.settings.store.close();
     let (store, mut backlog, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
     let (outbox, mut webhooks) = WebhookOutbox::new();
-    let context = QueueContext { clock: Clock::Manual(now), store, outbox, budget: Budget::default() };
+    let context =
+        QueueContext { clock: Clock::Manual(now), store, outbox, budget: Budget::default(), traces: None };
     let again = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));
     again.adopt(&mut backlog, Claim::All);
     assert_eq!(
@@ -146,6 +147,7 @@ async fn what_came_beside_an_error_survives_a_restart() {
         store,
         outbox: WebhookOutbox::new().0,
         budget: Budget::default(),
+        traces: None,
     };
     let again = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));
     again.adopt(&mut backlog, Claim::All);
@@ -205,6 +207,7 @@ async fn a_stopped_job_owes_until_its_worker_lets_go_of_it() {
         store: queue.settings.store.clone(),
         outbox: queue.settings.outbox.clone(),
         budget: Budget::default(),
+        traces: None,
     };
     let next = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| {}));
     next.adopt(&mut backlog, Claim::All);
@@ -250,6 +253,7 @@ async fn a_listing_tells_nothing_that_a_crash_undoes() {
         store,
         outbox: WebhookOutbox::new().0,
         budget: Budget::default(),
+        traces: None,
     };
     let next = Queue::new("bench", 1, limits, &context, Box::new(|_| {}));
     next.adopt(&mut backlog, Claim::All);
@@ -266,6 +270,7 @@ fn after_restart(bench: &Bench) -> (Backlog, [Queue; 2]) {
         store,
         outbox: WebhookOutbox::new().0,
         budget: Budget::default(),
+        traces: None,
     };
     let queue = |release| Queue::new("bench", release, Limits::default(), &context, Box::new(|_| {}));
     (backlog, [queue(1), queue(2)])

@@ -116,7 +116,7 @@ impl Bench {
         let (outbox, webhooks) = WebhookOutbox::new();
         let ends: Arc<Mutex<Vec<Ended>>> = Arc::default();
         let seen = ends.clone();
-        let context = QueueContext { clock: Clock::Manual(now.clone()), store, outbox, budget };
+        let context = QueueContext { clock: Clock::Manual(now.clone()), store, outbox, budget, traces: None };
         let on_end = Box::new(move |ended| seen.lock().push(ended));
         let queue = Arc::new(Queue::new("bench", 1, limits, &context, on_end));
         Self { queue, context, now, ends, webhooks, directory }

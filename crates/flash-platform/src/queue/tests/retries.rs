@@ -242,6 +242,7 @@ async fn a_restart_keeps_the_time_of_the_next_attempt_and_the_number_of_failures
         store,
         outbox: WebhookOutbox::new().0,
         budget: Budget::default(),
+        traces: None,
     };
     let next = Queue::new("bench", 1, limits, &context, Box::new(|_| {}));
     next.adopt(&mut backlog, Claim::All);

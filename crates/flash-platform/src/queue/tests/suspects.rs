@@ -147,6 +147,7 @@ async fn a_suspect_is_one_for_the_next_platform_too() {
         store,
         outbox: WebhookOutbox::new().0,
         budget: Budget::default(),
+        traces: None,
     };
     let next = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));
     next.adopt(&mut backlog, Claim::All);
