@@ -23,7 +23,7 @@ mod tests;
 mod writer;
 
 pub use limits::LogLimits;
-pub use line::{LogLine, LogStream, Sink, of_release};
+pub use line::{LogLine, LogStream, Sink, SpanIds, of_release};
 pub use query::Records;
 pub use record::LogRecord;
 pub use search::{LogLevel, LogQuery, SearchError, Selected, Tail, compile_search};

@@ -25,6 +25,15 @@ impl fmt::Display for LogStream {
     }
 }
 
+/// The span that a line was written in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpanIds {
+    /// 32 hexadecimal digits.
+    pub trace_id: String,
+    /// 16 hexadecimal digits.
+    pub span_id: String,
+}
+
 /// One line.
 #[derive(Debug, Clone)]
 pub struct LogLine {
@@ -44,6 +53,8 @@ pub struct LogLine {
     pub request_id: Option<String>,
     /// The job, where it is certain.
     pub job_id: Option<String>,
+    /// The span, if there are traces and the line is of one.
+    pub span: Option<SpanIds>,
     /// The message of a structured line, else the line as printed.
     pub text: String,
 }
@@ -68,6 +79,7 @@ impl LogLine {
             worker: worker.cloned(),
             request_id: None,
             job_id: None,
+            span: None,
             text,
         }
     }

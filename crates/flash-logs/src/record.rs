@@ -3,7 +3,7 @@ use std::{borrow::Cow, io::Write as _, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::line::{LogLine, LogStream};
+use super::line::{LogLine, LogStream, SpanIds};
 
 /// One line, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct LogRecord {
     pub request_id: Option<String>,
     /// The job it belongs to, where that is certain.
     pub job_id: Option<String>,
+    /// The span that it was written in, if there are traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<SpanIds>,
     /// Where it comes from.
     pub stream: LogStream,
     /// As the line itself says.
@@ -42,6 +45,8 @@ pub(super) struct Record<'a> {
     pub request_id: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Cow<'a, SpanIds>>,
     pub stream: LogStream,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Cow<'a, str>>,
@@ -59,6 +64,7 @@ impl<'a> Record<'a> {
             worker: line.worker.as_deref().map(Cow::from),
             request_id: line.request_id.as_deref().map(Cow::from),
             job_id: line.job_id.as_deref().map(Cow::from),
+            span: line.span.as_ref().map(Cow::Borrowed),
             stream: line.stream,
             level: line.level.as_deref().map(Cow::from),
             text: line.text.as_str().into(),
@@ -74,6 +80,7 @@ impl<'a> Record<'a> {
             worker: line.worker.as_deref().map(Cow::from),
             request_id: line.request_id.as_deref().map(Cow::from),
             job_id: line.job_id.as_deref().map(Cow::from),
+            span: line.span.as_ref().map(Cow::Borrowed),
             stream: line.stream,
             level: line.level.as_deref().map(Cow::from),
             text: line.text.as_str().into(),
@@ -101,6 +108,7 @@ impl<'a> Record<'a> {
             worker: self.worker.map(Cow::into_owned),
             request_id: self.request_id.map(Cow::into_owned),
             job_id: self.job_id.map(Cow::into_owned),
+            span: self.span.map(Cow::into_owned),
             stream: self.stream,
             level: self.level.map(Cow::into_owned),
             text: self.text.into_owned(),

@@ -11,7 +11,9 @@ use std::{
 
 use futures_util::StreamExt as _;
 
-use super::{LogLimits, LogLine, LogQuery, LogRecord, LogStore, LogStream, Records, Selected, Tail, segment};
+use super::{
+    LogLimits, LogLine, LogQuery, LogRecord, LogStore, LogStream, Records, Selected, SpanIds, Tail, segment,
+};
 
 /// Generous: the machine may be busy.
 const BOUND: Duration = Duration::from_secs(30);

@@ -247,6 +247,7 @@ impl Writer {
             worker: None,
             request_id: None,
             job_id: None,
+            span: None,
             stream: LogStream::System,
             level: Some("ERROR".into()),
             text: text.into(),

@@ -22,7 +22,7 @@ use super::{
     pool::{JobRules, Pool, PoolContext},
     queue::{Ended, Next, OnEnd},
     tally::{Ending, Tally},
-    traces::{JobEnd, JobTrace, Traces},
+    traces::{JobEnd, JobTrace, Traces, ids_of},
 };
 
 /// The interval of checks whether a draining release is idle.
@@ -185,7 +185,19 @@ fn on_end(worker: &WorkerType, log: Sink, meter: &Meter, traces: Option<Traces>)
             count(&tally, &ended);
         }
         let Ended {
-            job, request_id, function, worker, status, ran, batch, generated, cost, error, next, ..
+            job,
+            request_id,
+            function,
+            worker,
+            status,
+            ran,
+            batch,
+            generated,
+            cost,
+            error,
+            next,
+            trace,
+            ..
         } = ended;
         let batch = batch.map_or_else(String::new, in_batch);
         let models: String =
@@ -207,6 +219,7 @@ fn on_end(worker: &WorkerType, log: Sink, meter: &Meter, traces: Option<Traces>)
         let mut line = LogLine::system(&name, worker.as_ref(), text);
         line.request_id = Some(request_id.unwrap_or_else(|| job.to_string()));
         line.job_id = Some(job.to_string());
+        line.span = trace.map(|trace| ids_of(&trace.own()));
         log(line);
     })
 }

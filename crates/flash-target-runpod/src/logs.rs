@@ -67,6 +67,7 @@ fn record(source: &Source, event: LogEvent) -> LogRecord {
         // At Runpod, a job is a request.
         job_id: request.clone(),
         request_id: request,
+        span: None,
         stream: match event.source {
             LogSource::Container => LogStream::Stdout,
             LogSource::System => LogStream::System,

@@ -18,6 +18,10 @@ pub(super) struct LogText<'a> {
     worker: Option<&'a str>,
     request_id: Option<&'a str>,
     job_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<&'a str>,
     stream: LogStream,
     level: Option<&'a str>,
     text: &'a str,
@@ -34,6 +38,8 @@ impl<'a> From<&'a LogLine> for LogText<'a> {
             worker: line.worker.as_deref(),
             request_id: line.request_id.as_deref(),
             job_id: line.job_id.as_deref(),
+            trace_id: line.span.as_ref().map(|span| span.trace_id.as_str()),
+            span_id: line.span.as_ref().map(|span| span.span_id.as_str()),
             stream: line.stream,
             level: line.level.as_deref(),
             text: &line.text,
@@ -51,6 +57,8 @@ impl<'a> From<&'a LogRecord> for LogText<'a> {
             worker: record.worker.as_deref(),
             request_id: record.request_id.as_deref(),
             job_id: record.job_id.as_deref(),
+            trace_id: record.span.as_ref().map(|span| span.trace_id.as_str()),
+            span_id: record.span.as_ref().map(|span| span.span_id.as_str()),
             stream: record.stream,
             level: record.level.as_deref(),
             text: &record.text,

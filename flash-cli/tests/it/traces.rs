@@ -126,8 +126,8 @@ impl Collector {
 }
 
 /// The app, with a feature that the other test apps do not have.
-fn app() -> TempDir {
-    let app = crate_of("traced-app", &[("src/main.rs", MAIN)]);
+fn app(name: &str) -> TempDir {
+    let app = crate_of(name, &[("src/main.rs", MAIN)]);
     let manifest = app.path().join("Cargo.toml");
     let text = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, text.replace(r#"["axum", "openai"]"#, r#"["otel"]"#)).unwrap();
@@ -162,7 +162,7 @@ fn tree(spans: &[Span]) -> String {
 #[tokio::test]
 async fn a_request_is_one_trace_from_the_callers_span_to_the_spawned_job() {
     let Some(collector) = Collector::start() else { return };
-    let app = app();
+    let app = app("traced-app");
     let headers = format!("x-collector-key={KEY}");
     let running = start(
         &app,
@@ -244,6 +244,13 @@ async fn a_request_is_one_trace_from_the_callers_span_to_the_spawned_job() {
         ("ERROR".into(), "UNSET".into())
     );
 
+    // Log lines name the span that they were written in, those of the platform that of the hop.
+    for (text, span) in [("within the span", &louder), ("greeting Ada", &greet), ("shout COMPLETED", &job)] {
+        let is_it = |line: &Value| line["text"].as_str().is_some_and(|own| own.starts_with(text));
+        let line = running.event("log", is_it);
+        assert_eq!((&line["trace_id"], &line["span_id"]), (&json!(TRACE), &json!(span.id)), "{line}");
+    }
+
     // As the specification wants it, with the key, which nobody else gets to see.
     for export in collector.exports.lock().unwrap().iter() {
         let Export { path, r#type, key, .. } = export;
@@ -258,7 +265,7 @@ async fn a_request_is_one_trace_from_the_callers_span_to_the_spawned_job() {
 #[tokio::test]
 async fn a_trace_that_its_caller_does_not_sample_is_passed_on_and_not_sent() {
     let Some(collector) = Collector::start() else { return };
-    let app = app();
+    let app = app("unsampled-app");
     let running = start(&app, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)]);
     let client = Client::new();
     let sampled = "a".repeat(32);
@@ -279,7 +286,7 @@ async fn a_trace_that_its_caller_does_not_sample_is_passed_on_and_not_sent() {
 
 #[tokio::test]
 async fn a_collector_that_is_away_costs_spans_and_a_line_and_no_request() {
-    let app = app();
+    let app = app("lost-traces-app");
     let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://user:{KEY}@{away}");
     let running = start(&app, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]);

@@ -46,12 +46,14 @@ async fn lines_of_many_threads_are_whole_and_each_threads_in_order() {
 async fn every_member_of_a_line_comes_back() {
     let directory = TempDir::new().unwrap();
     let store = LogStore::open(directory.path(), LogLimits::default()).unwrap();
+    let span = SpanIds { trace_id: "a".repeat(32), span_id: "b".repeat(16) };
     let said = LogLine {
         time: day(0),
         level: Some("WARN".into()),
         release: Some(3),
         request_id: Some("r \"1\"".into()),
         job_id: Some("j1".into()),
+        span: Some(span.clone()),
         ..line("w1", "ünï\tcode")
     };
     store.sink()(said);
@@ -62,6 +64,7 @@ async fn every_member_of_a_line_comes_back() {
         worker: Some("w1".into()),
         request_id: Some("r \"1\"".into()),
         job_id: Some("j1".into()),
+        span: Some(span),
         stream: LogStream::Stdout,
         level: Some("WARN".into()),
         text: "ünï\tcode".into(),

@@ -2,8 +2,8 @@
 //! job or request a line belongs to.
 use std::time::SystemTime;
 
-use flash_logs::{LogLine, LogStream};
-use flash_protocol::wire::identity::RequestId;
+use flash_logs::{LogLine, LogStream, SpanIds};
+use flash_protocol::wire::identity::{RequestId, TraceParent};
 use serde::Deserialize;
 
 use crate::{
@@ -18,6 +18,10 @@ struct Structured {
     request_id: Option<String>,
     message: String,
     level: String,
+    #[serde(rename = "trace_id")]
+    trace: Option<String>,
+    #[serde(rename = "span_id")]
+    span: Option<String>,
 }
 
 /// A line printed by a worker.
@@ -29,12 +33,12 @@ pub(super) fn line_of_worker(worker_type: &str, worker: &WorkerId, line: Line) -
     };
     let structured =
         text.starts_with("{\"requestId\"").then(|| serde_json::from_str::<Structured>(&text).ok());
-    let (own_request, level, text) = match structured.flatten() {
+    let (own_request, span, level, text) = match structured.flatten() {
         Some(line) => {
             let request_id = line.request_id.filter(|id| RequestId::parse(id).is_some());
-            (request_id, Some(line.level), line.message)
+            (request_id, span_of(line.trace, line.span), Some(line.level), line.message)
         }
-        None => (None, None, text),
+        None => (None, None, None, text),
     };
     // A line with another request ID belongs to another job too.
     let is_its_work = |work: &Work| own_request.as_ref().is_none_or(|own| *own == work.request_id);
@@ -50,8 +54,16 @@ pub(super) fn line_of_worker(worker_type: &str, worker: &WorkerId, line: Line) -
         worker: Some(worker.clone()),
         request_id,
         job_id,
+        span,
         text,
     }
+}
+
+/// A worker may print anything.
+fn span_of(trace_id: Option<String>, span_id: Option<String>) -> Option<SpanIds> {
+    let (trace_id, span_id) = trace_id.zip(span_id)?;
+    let is_span = TraceParent::parse(&format!("00-{trace_id}-{span_id}-00")).is_some();
+    is_span.then_some(SpanIds { trace_id, span_id })
 }
 
 /// The same line, as one of this work.
@@ -74,7 +86,21 @@ mod tests {
         let line = line_of_worker("gpu", &"w1".into(), line);
         assert_eq!((line.request_id.as_deref(), line.level.as_deref()), (Some("r1"), Some("INFO")));
         assert_eq!(line.text, "loaded");
+        assert_eq!(line.span, None);
         assert_eq!(line.job_id, None, "the job of the guess is not that of the line");
+    }
+
+    #[test]
+    fn a_structured_line_names_its_span_if_that_can_be_one() {
+        let (trace, span) = ("a".repeat(32), "b".repeat(16));
+        let of = |trace: &str| {
+            let text = format!(
+                r#"{{"requestId":"r1","message":"m","level":"INFO","trace_id":"{trace}","span_id":"{span}"}}"#
+            );
+            line_of_worker("gpu", &"w1".into(), Line { source: Source::Stdout, text, work: None }).span
+        };
+        assert_eq!(of(&trace), Some(SpanIds { trace_id: trace.clone(), span_id: span.clone() }));
+        assert_eq!(of("x"), None);
     }
 
     #[test]

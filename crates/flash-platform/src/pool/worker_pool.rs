@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use flash_logs::{LogLine, Sink};
+use flash_logs::{LogLine, Sink, SpanIds};
 use flash_protocol::{
     CommandWorker, Lifetime, Retries,
     manifest::{EndpointKind, WorkerType},
@@ -539,8 +539,20 @@ impl Pool {
 
     /// Logs a line of the platform about a request and its worker.
     pub(crate) fn say_of_request(&self, worker: Option<&WorkerId>, request_id: &str, text: String) {
+        self.say_end_of_request(worker, request_id, None, text);
+    }
+
+    /// Logs the line of a request that has ended, with its span if it has one.
+    pub(crate) fn say_end_of_request(
+        &self,
+        worker: Option<&WorkerId>,
+        request_id: &str,
+        span: Option<SpanIds>,
+        text: String,
+    ) {
         let mut line = LogLine::system(&self.worker_type.name, worker, text);
         line.request_id = Some(request_id.to_owned());
+        line.span = span;
         (self.log)(line);
     }
 

@@ -5,11 +5,7 @@ use flash_protocol::wire::identity::TraceParent;
 use flash_traces::opentelemetry::KeyValue;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{
-    TRACEPARENT,
-    span::Ended,
-    tracer::{Traces, new_span},
-};
+use super::{TRACEPARENT, ids::new_span, span::Ended, tracer::Traces};
 use crate::worker_id::WorkerId;
 
 /// The span of a request to a worker type, while the request is served.
@@ -50,6 +46,11 @@ impl HopSpan {
     /// What the worker gets: it makes its spans below this one.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
         HeaderValue::from_str(&self.own).ok()
+    }
+
+    /// Its span, for log lines.
+    pub(crate) fn own(&self) -> &TraceParent {
+        &self.own
     }
 
     /// It has a slot, after this time.

@@ -34,6 +34,13 @@ pub(crate) struct JobTrace {
     pub is_spawned: bool,
 }
 
+impl JobTrace {
+    /// The span of the job in this run.
+    pub(crate) fn own(&self) -> TraceParent {
+        self.parent.with_span(span_of(self.job, &Part::Job { run: self.run }))
+    }
+}
+
 /// An attempt that has ended, and perhaps its job with it.
 pub(crate) struct JobEnd<'a> {
     pub trace: &'a JobTrace,
@@ -94,9 +101,9 @@ impl Traces {
 
     /// An attempt has ended.
     pub(crate) fn job_ended(&self, end: &JobEnd<'_>) {
-        let JobTrace { job, parent, run, attempt: number, age, is_spawned } = end.trace;
+        let JobTrace { job, parent, run: _, attempt: number, age, is_spawned } = end.trace;
         let now = SystemTime::now();
-        let own = parent.with_span(span_of(*job, &Part::Job { run: *run }));
+        let own = end.trace.own();
         let began = before(now, end.ran);
         let waited = match end.worker {
             None => (before(now, *age), now),

@@ -4,6 +4,7 @@
 //! job's span follows from the job, so neither the queue nor its store has it. Workers make the spans of what they run,
 //! below the one whose ID they are given. Where there are no traces, there is no [`Traces`].
 mod hop;
+mod ids;
 mod job;
 mod request;
 mod span;
@@ -11,6 +12,7 @@ mod starts;
 mod tracer;
 
 pub(crate) use hop::{HopEnd, HopSpan};
+pub(crate) use ids::ids_of;
 pub(crate) use job::{JobEnd, JobTrace, attempt_of, key_of};
 pub(crate) use request::{RequestSpan, Route};
 pub use tracer::Traces;

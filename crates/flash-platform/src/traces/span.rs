@@ -8,12 +8,15 @@ use flash_protocol::wire::identity::TraceParent;
 use flash_traces::{
     opentelemetry::{
         KeyValue,
-        trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
+        trace::{Link, SpanId, SpanKind, Status},
     },
     opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks},
 };
 
-use super::tracer::{Traces, trace_of};
+use super::{
+    ids::{local, span_id},
+    tracer::Traces,
+};
 
 /// A span that has ended. All of its trace are sampled.
 pub(super) struct Ended {
@@ -78,25 +81,6 @@ impl Traces {
             instrumentation_scope: self.scope(),
         });
     }
-}
-
-fn span_id(of: &TraceParent) -> SpanId {
-    SpanId::from(u64::from_str_radix(of.span(), 16).unwrap_or_default())
-}
-
-fn context(of: &TraceParent, is_remote: bool) -> SpanContext {
-    let flags = if of.is_sampled() { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
-    SpanContext::new(TraceId::from(trace_of(of)), span_id(of), flags, is_remote, TraceState::NONE)
-}
-
-/// A span of this platform.
-pub(super) fn local(of: &TraceParent) -> SpanContext {
-    context(of, false)
-}
-
-/// A span of another process.
-pub(super) fn remote(of: &TraceParent) -> SpanContext {
-    context(of, true)
 }
 
 /// A link to a span, with the reason.

@@ -19,7 +19,7 @@ use flash_traces::{
 use parking_lot::Mutex;
 
 use super::{
-    span::remote,
+    ids::{new_span, remote, trace_of},
     starts::{Start, Starts},
 };
 use crate::worker_id::WorkerId;
@@ -125,12 +125,4 @@ impl Traces {
         // It is told in the log if the last ones are lost.
         let _ = tokio::task::spawn_blocking(move || inner.export.close(LAST_SPANS)).await;
     }
-}
-
-pub(super) fn trace_of(parent: &TraceParent) -> u128 {
-    u128::from_str_radix(parent.trace(), 16).unwrap_or_default()
-}
-
-pub(super) fn new_span() -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().1
 }

@@ -176,6 +176,7 @@ mod tests {
             worker: None,
             request_id: None,
             job_id: None,
+            span: None,
             stream: LogStream::Stderr,
             level: None,
             text,

@@ -13,7 +13,7 @@ use http::StatusCode;
 
 use crate::{
     pool::Pool,
-    traces::{HopEnd, HopSpan},
+    traces::{HopEnd, HopSpan, ids_of},
     worker_id::WorkerId,
 };
 
@@ -68,7 +68,8 @@ impl Drop for RequestLine {
             Ending { status: self.status, ms: self.since.elapsed().as_secs_f64() * 1000.0, cost: self.cost };
         let models: String = self.models.values().map(|of| format!(", {}", of.line())).collect();
         let text = format!("{} {ending}{models}", self.asked);
-        self.pool.say_of_request(self.worker.as_ref(), &self.request_id, text);
+        let span = self.span.as_ref().map(|span| ids_of(span.own()));
+        self.pool.say_end_of_request(self.worker.as_ref(), &self.request_id, span, text);
         if let Some(span) = self.span.take() {
             span.end(&HopEnd {
                 worker_type: &self.pool.worker_type.name,
