@@ -71,6 +71,13 @@ pub use headers;
 /// The types of HTTP: a route may take a `http::HeaderMap` or a whole `http::Request`, and return an `http::Response`; a
 /// [`Reply`] has a status and headers.
 pub use http;
+/// Counters, gauges and histograms of your own: a worker reports them to its platform, which writes them with its own
+/// metrics.
+///
+/// ```
+/// flash_sdk::metrics::counter!("orders_total", "land" => "ch").increment(1);
+/// ```
+pub use metrics;
 #[cfg(feature = "axum")]
 pub use multipart::{FormField, Multipart};
 #[cfg(feature = "axum")]

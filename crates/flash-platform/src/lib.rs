@@ -9,6 +9,7 @@
 //! and which keys are valid, and keep the history of releases. It does not know about commands or how an app is built.
 #![warn(unreachable_pub)]
 
+mod app_metrics;
 mod autoscaler;
 mod balancer;
 mod build_state;

@@ -11,7 +11,7 @@ use std::{
 use flash_protocol::{BatchRun, Generations, GenerationsByModel, Latencies, catalogue::NanoDollars};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{counters::Answers, hops::Hops};
+use super::{app_metrics::AppMetrics, counters::Answers, hops::Hops};
 
 /// Problems that are kept of each worker type; the oldest go.
 const KEPT_PROBLEMS: usize = 5;
@@ -237,6 +237,8 @@ pub(crate) struct Tally {
     pub answers: Answers,
     /// The calls that ended lately.
     pub hops: Hops,
+    /// The app's own metrics.
+    pub app: AppMetrics,
 }
 
 #[derive(Default)]

@@ -16,6 +16,7 @@
 
 #[cfg(feature = "axum")]
 mod answer;
+pub mod app_metrics;
 mod batch;
 pub mod catalogue;
 mod command_worker;

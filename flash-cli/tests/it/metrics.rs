@@ -6,13 +6,18 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use prometheus_parse::{Scrape, Value as Sample};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    Client, Running, SOON, fixture,
+    Client, Running, SOON, crate_of, fixture,
     receiver::Receiver,
+    root,
     skipped::{Needs, skip},
     until,
 };
@@ -328,4 +333,50 @@ fn queries() -> Vec<String> {
     let queries: Vec<String> = blocks.flat_map(|block| block.split("\n\n")).map(str::to_owned).collect();
     assert!(queries.len() >= 4, "{queries:?}");
     queries
+}
+
+/// The example of the page, as an app.
+#[tokio::test]
+async fn the_apps_own_metrics_outlive_its_workers_except_for_gauges() {
+    let page = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let example = page.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let directory = crate_of("measured-app", &[("src/main.rs", example)]);
+    let target = root().join("target");
+    let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
+    let running = Running::start_with(directory.path(), &["--no-reload"], &environment);
+    let app = App { running, client: Client::new() };
+    for (country, price) in [("ch", 3.5), ("ch", 20.0), ("de", 70.0)] {
+        let input = json!({ "country": country, "price": price });
+        let job = app.client.post(app.url("/v2/shop/runsync"), json!({ "input": input })).await;
+        assert_eq!((job.status, &job.json()["status"]), (200, &json!("COMPLETED")), "{job:?}");
+    }
+    let of_shop = ("worker_type", "shop");
+    let counted: &[(&str, Labels<'_>, f64)] = &[
+        ("orders_total", &[of_shop, ("country", "ch")], 2.0),
+        ("orders_total", &[of_shop, ("country", "de")], 1.0),
+        ("order_price_dollars", &[of_shop], 3.0),
+    ];
+    until("the counts", SOON, async || {
+        let text = app.text().await;
+        if text.contains("orders_total{") && text.contains("cached_orders{") { Ok(()) } else { Err(text) }
+    })
+    .await;
+    let scrape = app.has(counted).await;
+    app.has(&[("cached_orders", &[of_shop], 3.0)]).await;
+    assert!(app.text().await.contains("# HELP orders_total Orders that were paid"));
+    let gauge = scrape.samples.iter().find(|sample| sample.metric == "cached_orders").unwrap();
+    let worker = gauge.labels.get("worker").unwrap().to_owned();
+    assert!(worker.starts_with("shop-"), "{worker}");
+
+    let is_worker = |id: &i32| {
+        fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|program| program.starts_with(directory.path()))
+    };
+    let worker = app.running.descendants().into_iter().find(is_worker).expect("a worker");
+    kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    until("the end of its gauge", SOON, async || {
+        let text = app.text().await;
+        if text.contains("cached_orders{") { Err(text) } else { Ok(()) }
+    })
+    .await;
+    app.has(counted).await;
 }

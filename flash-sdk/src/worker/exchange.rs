@@ -9,7 +9,8 @@ use flash_protocol::{
         Payload,
         exchange::{
             self, ATTACHMENTS_HEADER, BatchFrame, DoneFrame, FrameFormat, JobFrame, MAX_RESULT_BYTES,
-            OutputFrame, PROTOCOL, REPORTS_HEADER, Reader, ReadyFrame, ToPlatform, ToWorker, Writer,
+            OutputFrame, PROTOCOL, REPORTS_HEADER, Reader, ReadyFrame, TAKES_METRICS, ToPlatform, ToWorker,
+            Writer,
         },
         job::ErrorText,
     },
@@ -28,6 +29,7 @@ use super::{
     heartbeat::Heartbeat,
     http::Server,
     job::{self, Finished, Functions, Job},
+    measured,
     reports::reports,
     settings::{ExchangeAddress, Settings},
     shutdown::Shutdown,
@@ -92,6 +94,7 @@ pub(super) async fn run_queue(
     }
     // Before the connection ends, because the platform then waits for the process only briefly.
     functions.exit(&shutdown).await;
+    measured::report_now();
     // Writes everything that is queued, which the end of the runtime would drop.
     connection.frames.end();
     let _ = connection.writing.await;
@@ -158,6 +161,10 @@ pub(super) async fn run_load_balanced(
     let outcome = server.run(initialised, shutdown.clone()).await;
     functions.exit(&shutdown).await;
     reading.abort();
+    measured::report_now();
+    // As above, with what is reported.
+    connection.frames.end();
+    let _ = connection.writing.await;
     outcome
 }
 
@@ -168,15 +175,17 @@ struct Connection {
     calls: Calls,
     writing: tokio::task::JoinHandle<()>,
     takes_reports: bool,
+    takes_metrics: bool,
 }
 
 impl Connection {
     async fn open(address: &ExchangeAddress) -> Result<Self, String> {
         let problem = |reason: String| format!("could not open the exchange at {}: {reason}", address.url);
-        let Upgraded { connection, format, takes_reports } = tokio::time::timeout(CONNECT, upgrade(address))
-            .await
-            .map_err(|_| problem("no answer".to_owned()))?
-            .map_err(problem)?;
+        let Upgraded { connection, format, takes_reports, takes_metrics } =
+            tokio::time::timeout(CONNECT, upgrade(address))
+                .await
+                .map_err(|_| problem("no answer".to_owned()))?
+                .map_err(problem)?;
         let (read, write) = tokio::io::split(TokioIo::new(connection));
         let (frames, writing) = exchange::write(write, format);
         // Ends with the connection, or when requested.
@@ -186,13 +195,24 @@ impl Connection {
             }
         });
         let calls = Calls::new(frames.clone());
-        Ok(Self { reader: exchange::read(Box::new(read)), frames, calls, writing, takes_reports })
+        Ok(Self {
+            reader: exchange::read(Box::new(read)),
+            frames,
+            calls,
+            writing,
+            takes_reports,
+            takes_metrics,
+        })
     }
 
-    /// Reports go to the platform from now on, if it takes them. Dropping the result ends those about models' loads.
-    fn report(&self) -> AbortOnDropHandle<()> {
+    /// Reports go to the platform from now on, if it takes them. Dropping the result ends those about models' loads and
+    /// the app's own metrics.
+    fn report(&self) -> [AbortOnDropHandle<()>; 2] {
         reports().report_to(self.takes_reports.then(|| self.frames.clone()));
-        AbortOnDropHandle::new(tokio::spawn(reports().send_loads()))
+        if self.takes_metrics {
+            reports().measure_for(self.frames.clone());
+        }
+        [tokio::spawn(reports().send_loads()), tokio::spawn(measured::report())].map(AbortOnDropHandle::new)
     }
 }
 
@@ -201,6 +221,7 @@ struct Upgraded {
     connection: hyper::upgrade::Upgraded,
     format: FrameFormat,
     takes_reports: bool,
+    takes_metrics: bool,
 }
 
 /// Sends `GET` with an upgrade, over plain HTTP, because the exchange is local.
@@ -235,9 +256,11 @@ async fn upgrade(address: &ExchangeAddress) -> Result<Upgraded, String> {
         true => FrameFormat::Attachments,
         false => FrameFormat::Json,
     };
-    let takes_reports = response.headers().contains_key(REPORTS_HEADER);
+    let reports = response.headers().get(REPORTS_HEADER);
+    let (takes_reports, takes_metrics) =
+        (reports.is_some(), reports.is_some_and(|value| value == TAKES_METRICS));
     let connection = hyper::upgrade::on(response).await.map_err(|error| error.to_string())?;
-    Ok(Upgraded { connection, format, takes_reports })
+    Ok(Upgraded { connection, format, takes_reports, takes_metrics })
 }
 
 /// A job's ID and attempt. The same job may arrive again while its stopped attempt is still ending.

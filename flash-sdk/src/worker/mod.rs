@@ -10,6 +10,7 @@ mod http;
 mod job;
 mod lifecycles;
 mod log;
+mod measured;
 mod processor;
 mod queue;
 mod replay;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use flash_protocol::{
     ModelLoad,
+    app_metrics::AppSeries,
     wire::{
         RawJson,
         exchange::{GeneratedFrame, ToPlatform, Writer},
@@ -24,6 +25,8 @@ static REPORTS: OnceLock<Reports> = OnceLock::new();
 pub(crate) struct Reports {
     /// `None`, once set: the platform takes no reports. Not set: there is no exchange, and the log is all there is.
     platform: OnceLock<Option<Writer<ToPlatform>>>,
+    /// The platform of this worker, if it takes metrics.
+    metrics: OnceLock<Writer<ToPlatform>>,
     loads: Mutex<BTreeMap<String, ModelLoad>>,
     changed: Notify,
     /// Why a model cannot be used any more.
@@ -42,6 +45,7 @@ pub(crate) enum Stage {
 pub(crate) fn reports() -> &'static Reports {
     REPORTS.get_or_init(|| Reports {
         platform: OnceLock::new(),
+        metrics: OnceLock::new(),
         loads: Mutex::default(),
         changed: Notify::new(),
         broken: watch::Sender::new(None),
@@ -53,6 +57,19 @@ impl Reports {
     pub(super) fn report_to(&self, platform: Option<Writer<ToPlatform>>) {
         // A worker connects once.
         let _ = self.platform.set(platform);
+    }
+
+    /// This platform takes metrics of the app's own.
+    pub(super) fn measure_for(&self, platform: Writer<ToPlatform>) {
+        // As above.
+        let _ = self.metrics.set(platform);
+    }
+
+    /// What has changed of the app's own metrics.
+    pub(super) fn measured(&self, changes: Vec<AppSeries>) {
+        if let Some(platform) = self.metrics.get() {
+            platform.send(ToPlatform::Measured(changes));
+        }
     }
 
     fn send(&self, frame: ToPlatform) {

@@ -13,7 +13,7 @@ use super::{
     http,
     job::Functions,
     lifecycles::Lifecycles,
-    log, processor, queue,
+    log, measured, processor, queue,
     settings::{Settings, WorkSource},
     shutdown::Shutdown,
 };
@@ -198,6 +198,7 @@ fn work() -> Result<ExitCode, String> {
     log::install(settings.log_level);
     #[cfg(feature = "otel")]
     let sending = spans(&settings, &functions, &runtime);
+    measured::install();
     #[cfg(feature = "openai")]
     super::watched_models::watch();
     if let Some(secret) = variables::get(variables::RUNPOD_API_KEY).as_deref().and_then(unresolved) {

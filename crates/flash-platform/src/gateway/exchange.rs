@@ -17,7 +17,7 @@ use flash_protocol::{
         exchange::{
             self, ATTACHMENTS_HEADER, BatchFrame, BatchedJob, CallFrame, ChunksReadFrame, DoneFrame,
             FrameFormat, GeneratedFrame, PROTOCOL, REPORTS_HEADER, ReadyFrame, ReplyFrame, ReplyResult,
-            ToPlatform, ToWorker, Writer,
+            TAKES_METRICS, ToPlatform, ToWorker, Writer,
         },
     },
 };
@@ -80,7 +80,7 @@ pub(super) async fn open(
         (header::CONNECTION, HeaderValue::from_static("upgrade")),
         (header::UPGRADE, HeaderValue::from_static(PROTOCOL)),
         (HeaderName::from_static(ATTACHMENTS_HEADER), HeaderValue::from_static("1")),
-        (HeaderName::from_static(REPORTS_HEADER), HeaderValue::from_static("1")),
+        (HeaderName::from_static(REPORTS_HEADER), HeaderValue::from_static(TAKES_METRICS)),
     ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
@@ -182,6 +182,7 @@ impl Session {
             }
             ToPlatform::Models(loads) => self.pool.models_have(&self.worker, loads),
             ToPlatform::Loading(text) => self.pool.is_loading(&self.worker, &text),
+            ToPlatform::Measured(series) => self.pool.measured(&self.worker, series),
             ToPlatform::Call(call) => self.call(call),
             ToPlatform::Abandon(call) => {
                 if let Some(running) = self.calls.remove(&call) {

@@ -1,7 +1,7 @@
 //! One metric with its samples, as the library writes it.
 use std::fmt;
 
-use flash_protocol::Latencies;
+use flash_protocol::{Latencies, app_metrics::AppHistogram};
 use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder, MetricEncoder},
     metrics::MetricType,
@@ -14,7 +14,7 @@ use crate::tally::SizeClasses;
 type NoLabels = [(&'static str, &'static str); 0];
 
 /// Labels of a sample: names and values.
-pub(super) type LabelPairs<'a> = Vec<(&'static str, &'a str)>;
+pub(super) type LabelPairs<'a> = Vec<(&'a str, &'a str)>;
 
 /// One value with its labels.
 pub(super) struct Sample<'a> {
@@ -31,12 +31,14 @@ pub(super) enum Value<'a> {
     Sum(f64),
     Latencies(&'a Latencies),
     Sizes(&'a SizeClasses),
+    /// Of the app's own.
+    Histogram(&'a AppHistogram),
 }
 
 /// All samples of one metric.
 pub(super) struct Metric<'a> {
-    name: &'static str,
-    help: &'static str,
+    name: &'a str,
+    help: &'a str,
     unit: Option<Unit>,
     kind: MetricType,
     samples: Vec<Sample<'a>>,
@@ -44,44 +46,32 @@ pub(super) struct Metric<'a> {
 
 impl<'a> Metric<'a> {
     /// A value that goes up and down. Its unit is part of the name.
-    pub(super) fn gauge(
-        name: &'static str,
-        help: &'static str,
-        samples: impl IntoIterator<Item = Sample<'a>>,
-    ) -> Self {
+    pub(super) fn gauge(name: &'a str, help: &'a str, samples: impl IntoIterator<Item = Sample<'a>>) -> Self {
         Self::new(name, help, None, MetricType::Gauge, samples)
     }
 
     /// A value that only grows. The name is written with `_total` behind its unit.
     pub(super) fn counter(
-        name: &'static str,
-        help: &'static str,
+        name: &'a str,
+        help: &'a str,
         samples: impl IntoIterator<Item = Sample<'a>>,
     ) -> Self {
         Self::new(name, help, None, MetricType::Counter, samples)
     }
 
     /// Numbers of things by their size.
-    pub(super) fn sizes(
-        name: &'static str,
-        help: &'static str,
-        samples: impl IntoIterator<Item = Sample<'a>>,
-    ) -> Self {
+    pub(super) fn sizes(name: &'a str, help: &'a str, samples: impl IntoIterator<Item = Sample<'a>>) -> Self {
         Self::new(name, help, None, MetricType::Histogram, samples)
     }
 
     /// Numbers of things by how long they took. The name is written with `_seconds`.
-    pub(super) fn times(
-        name: &'static str,
-        help: &'static str,
-        samples: impl IntoIterator<Item = Sample<'a>>,
-    ) -> Self {
+    pub(super) fn times(name: &'a str, help: &'a str, samples: impl IntoIterator<Item = Sample<'a>>) -> Self {
         Self::new(name, help, Some(Unit::Seconds), MetricType::Histogram, samples)
     }
 
     fn new(
-        name: &'static str,
-        help: &'static str,
+        name: &'a str,
+        help: &'a str,
         unit: Option<Unit>,
         kind: MetricType,
         samples: impl IntoIterator<Item = Sample<'a>>,
@@ -121,6 +111,9 @@ impl EncodeMetric for Value<'_> {
                 &sizes.classes(),
                 None,
             ),
+            Self::Histogram(values) => {
+                encoder.encode_histogram::<NoLabels>(values.sum, values.count(), &values.classes(), None)
+            }
         }
     }
 
@@ -128,14 +121,14 @@ impl EncodeMetric for Value<'_> {
         match self {
             Self::Gauge(_) | Self::Level(_) => MetricType::Gauge,
             Self::Counter(_) | Self::Sum(_) => MetricType::Counter,
-            Self::Latencies(_) | Self::Sizes(_) => MetricType::Histogram,
+            Self::Latencies(_) | Self::Sizes(_) | Self::Histogram(_) => MetricType::Histogram,
         }
     }
 }
 
 /// Labels as the library takes them.
 #[derive(Debug)]
-struct Labels<'a>(&'a [(&'static str, &'a str)]);
+struct Labels<'a>(&'a [(&'a str, &'a str)]);
 
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {

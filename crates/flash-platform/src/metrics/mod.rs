@@ -2,7 +2,9 @@
 //!
 //! [`numbers`] says which numbers there are, and [`process`] those of this process. [`workers`], [`models`],
 //! [`gpus`] and [`platform`] give them names, types and help; [`family`] is one metric, and [`text`] writes all. None of them knows HTTP.
-//! Labels are names of a manifest, of models and of GPUs, never what a client sends. `docs/metrics.md` documents each name.
+//! [`app`] has those of the app's own, which workers report.
+//! Other labels are names of a manifest, of models and of GPUs, never what a client sends. `docs/metrics.md` documents each name.
+mod app;
 mod family;
 mod gpus;
 mod models;

@@ -1,15 +1,17 @@
 //! The numbers of a platform at one moment.
 use std::{collections::BTreeMap, sync::Arc};
 
-use flash_protocol::{Generations, GpuStatus, ModelLoad};
+use flash_protocol::{Generations, GpuStatus, ModelLoad, app_metrics::SeriesId};
 
 use super::process::ProcessNumbers;
 use crate::{
+    app_metrics::{Gauges, Summed},
     meter::{OTHERS, TypeBill},
     overview::JobMemory,
     pool::{Counts, Pool, WorkSource},
     queue::Load,
     tally::{BatchClasses, Calls, Times},
+    worker_id::WorkerId,
 };
 
 /// The numbers of a platform. Counts are since it started.
@@ -55,6 +57,10 @@ pub(crate) struct TypeNumbers {
     pub models: Vec<(String, Generations)>,
     /// By model, of all workers together.
     pub model_loads: Vec<(String, ModelLoad)>,
+    /// The app's own counters and histograms.
+    pub app_sums: Vec<(SeriesId, Summed)>,
+    /// The app's own gauges, by worker.
+    pub app_gauges: Vec<(WorkerId, Gauges)>,
 }
 
 impl TypeNumbers {
@@ -79,6 +85,8 @@ impl TypeNumbers {
             batches: tally.batch_classes(),
             models: tally.models(),
             model_loads: pool.model_loads().into_iter().collect(),
+            app_sums: tally.app.sums(),
+            app_gauges: pool.gauges(),
         }
     }
 

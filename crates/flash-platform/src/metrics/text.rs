@@ -1,5 +1,5 @@
 //! The text of all metrics.
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{gpus, models, numbers::Numbers, platform, process::ProcessNumbers, workers};
+use super::{app, gpus, models, numbers::Numbers, platform, process::ProcessNumbers, workers};
 
 /// Of the text that [`render`] writes.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -15,22 +15,25 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// The metrics of a platform.
 pub(crate) fn render(mut numbers: Numbers) -> String {
     let process = numbers.process.take();
+    let numbers = Arc::new(numbers);
     let mut own = Registry::with_prefix("flash");
-    own.register_collector(Box::new(Platform(numbers)));
+    own.register_collector(Box::new(Platform(numbers.clone())));
     // Under the names that all programs use for them, without a prefix.
     let mut standard = Registry::default();
     if let Some(process) = process {
         standard.register_collector(Box::new(Process(process)));
     }
+    let mut apps = Registry::default();
+    apps.register_collector(Box::new(App(numbers)));
     let mut text = String::new();
-    for registry in [own, standard] {
+    for registry in [own, standard, apps] {
         prometheus_text::encode(&mut text, &registry).expect("writing to a string does not fail");
     }
     text
 }
 
 #[derive(Debug)]
-struct Platform(Numbers);
+struct Platform(Arc<Numbers>);
 
 impl Collector for Platform {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -38,6 +41,15 @@ impl Collector for Platform {
         let metrics = platform::metrics(numbers).into_iter();
         let metrics = metrics.chain(workers::metrics(numbers)).chain(models::metrics(&numbers.types));
         metrics.chain(gpus::metrics(&numbers.gpus)).try_for_each(|metric| metric.write(&mut encoder))
+    }
+}
+
+#[derive(Debug)]
+struct App(Arc<Numbers>);
+
+impl Collector for App {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        app::metrics(&self.0.types).into_iter().try_for_each(|metric| metric.write(&mut encoder))
     }
 }
 
@@ -55,12 +67,15 @@ mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
     use flash_protocol::{
-        BatchRun, GenerationEnd, Generations, GpuStatus, ModelLoad, catalogue::NanoDollars,
+        BatchRun, GenerationEnd, Generations, GpuStatus, ModelLoad,
+        app_metrics::{AppHistogram, SeriesId},
+        catalogue::NanoDollars,
     };
     use prometheus_parse::{Scrape, Value};
 
     use super::{super::numbers::TypeNumbers, *};
     use crate::{
+        app_metrics::{AppSum, Summed},
         counters::{Answers, PostOutcome, Posts},
         meter::{Billing, ChargedTo, OTHERS},
         overview::JobMemory,
@@ -116,6 +131,8 @@ mod tests {
             batches: tally.batch_classes(),
             models: vec![("a \"quoted\"\\ name".to_owned(), sums)],
             model_loads: vec![("m".to_owned(), ModelLoad { running: 4, waiting: 5 })],
+            app_sums: Vec::new(),
+            app_gauges: Vec::new(),
         }
     }
 
@@ -177,6 +194,40 @@ mod tests {
             }
             other => panic!("{name} is {other:?}"),
         }
+    }
+
+    #[test]
+    fn the_apps_own_metrics_have_their_names_and_the_labels_of_the_platform() {
+        let id = |name: &str, labels: &[(&str, &str)]| SeriesId::of(name, labels.iter().copied()).unwrap();
+        let mut prices = AppHistogram::default();
+        for price in [0.5, 30.0] {
+            prices.record(price);
+        }
+        let summed = |help: &str, sum| Summed { help: help.to_owned(), sum };
+        let gauge = |value| [(id("depth", &[]), (String::new(), value))].into_iter().collect();
+        let shop = TypeNumbers {
+            worker_type: "shop".to_owned(),
+            app_sums: vec![
+                (id("orders_total", &[("land", "ch")]), summed("Paid", AppSum::Counter(5))),
+                (id("orders_total", &[("land", "de")]), summed("", AppSum::Counter(1))),
+                (id("price", &[]), summed("", AppSum::Histogram(prices))),
+            ],
+            app_gauges: vec![("w1".into(), gauge(1.5)), ("w2".into(), gauge(2.0))],
+            ..TypeNumbers::default()
+        };
+        let (text, scrape) = scraped(Numbers { types: vec![shop], ..Numbers::default() });
+        assert_eq!(text.matches("# TYPE orders_total counter").count(), 1, "{text}");
+        assert!(text.contains("# HELP orders_total Paid"), "{text}");
+        let of_shop = ("worker_type", "shop");
+        let orders = value(&scrape, "orders_total", &[of_shop, ("land", "ch")]);
+        assert!(matches!(orders, Value::Counter(5.0)), "{orders:?}");
+        for (worker, depth) in [("w1", 1.5), ("w2", 2.0)] {
+            let found = value(&scrape, "depth", &[of_shop, ("worker", worker)]);
+            assert!(matches!(found, Value::Gauge(value) if value == depth), "{found:?}");
+        }
+        let price = buckets(&scrape, "price", &[of_shop]);
+        let up_to = |bound: f64| price.iter().find(|(own, _)| *own == bound).unwrap().1;
+        assert_eq!((up_to(0.25), up_to(0.5), up_to(50.0), up_to(f64::INFINITY)), (0.0, 1.0, 2.0, 2.0));
     }
 
     #[test]

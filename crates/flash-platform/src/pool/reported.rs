@@ -4,13 +4,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_protocol::{GenerationsByModel, ModelLoad};
+use flash_protocol::{GenerationsByModel, ModelLoad, app_metrics::AppSeries};
 
 use super::{
     worker::{Loading, Phase},
     worker_pool::{Pool, WorkSource},
 };
-use crate::worker_id::WorkerId;
+use crate::{app_metrics::Gauges, worker_id::WorkerId};
 
 /// How often a worker that starts may say in the log how far it is.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);
@@ -36,6 +36,24 @@ impl Pool {
         if let Some(worker) = self.lock().all.get_mut(id) {
             worker.model_loads = loads;
         }
+    }
+
+    /// A worker has reported what has changed of the app's own metrics.
+    pub(crate) fn measured(&self, id: &WorkerId, series: Vec<AppSeries>) {
+        let mut workers = self.lock();
+        let Some(worker) = workers.all.get_mut(id) else { return };
+        let refused = self.tally().app.take(series, &mut worker.gauges);
+        drop(workers);
+        if let Some(refused) = refused {
+            self.say(Some(id), refused);
+        }
+    }
+
+    /// The app's own gauges, by worker.
+    pub(crate) fn gauges(&self) -> Vec<(WorkerId, Gauges)> {
+        let workers = self.lock();
+        let own = workers.all.iter().filter(|(_, worker)| !worker.gauges.is_empty());
+        own.map(|(id, worker)| (id.clone(), worker.gauges.clone())).collect()
     }
 
     /// What the models of all workers have to do now.

@@ -9,7 +9,7 @@ use super::{
     liveness::Pulse,
     usage::Measured,
 };
-use crate::{meter::Account, supervisor::Output};
+use crate::{app_metrics::Gauges, meter::Account, supervisor::Output};
 
 /// The state of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub(super) struct Worker {
     pub model_loads: BTreeMap<String, ModelLoad>,
     /// What it takes of the machine, if it is a process of it.
     pub measured: Option<Measured>,
+    /// The app's own gauges.
+    pub gauges: Gauges,
     stop: watch::Sender<Stop>,
 }
 
@@ -79,6 +81,7 @@ impl Worker {
             loading: None,
             model_loads: BTreeMap::new(),
             measured: None,
+            gauges: Gauges::new(),
             pulse: Arc::new(Pulse::new()),
             output: None,
             ready_at: None,

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    app_metrics::AppSeries,
     batch::BatchRun,
     generation::{GenerationsByModel, ModelLoad},
 };
@@ -47,8 +48,11 @@ pub const SLOT_HEADER: &str = "x-flash-slot";
 pub const HELD_HEADER: &str = "x-flash-held";
 
 /// In the answer `101`: the platform takes [`ToPlatform::Generated`], [`ToPlatform::Models`] and
-/// [`ToPlatform::Loading`].
+/// [`ToPlatform::Loading`]. With the value [`TAKES_METRICS`], also [`ToPlatform::Measured`].
 pub const REPORTS_HEADER: &str = "x-flash-reports";
+
+/// See [`REPORTS_HEADER`].
+pub const TAKES_METRICS: &str = "2";
 
 /// In an answer: models worked for the request, and [`ToPlatform::Generated`] says what they did.
 pub const GENERATED_HEADER: &str = "x-flash-generated";
@@ -101,6 +105,8 @@ pub enum ToPlatform {
     Models(BTreeMap<String, ModelLoad>),
     /// What the worker is doing while it gets ready, in words. Only if the platform takes it: [`REPORTS_HEADER`].
     Loading(String),
+    /// What has changed of the app's own metrics. Only if the platform takes it: [`TAKES_METRICS`].
+    Measured(Vec<AppSeries>),
 }
 
 /// A job for a worker.
