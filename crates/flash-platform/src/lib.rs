@@ -35,6 +35,7 @@ mod pool;
 mod queue;
 mod release;
 mod releases;
+mod runtime;
 pub mod sample;
 mod schedule;
 mod supervisor;
@@ -58,6 +59,7 @@ pub use pool::{Counts, Supervision, WorkerLimits, WorkerUsage};
 pub use queue::{Durability, OpenError};
 pub use release::NewRelease;
 pub use releases::Expected;
+pub use runtime::runtime;
 pub use schedule::{ScheduleError, ScheduleOverview, ScheduleRun};
 pub use supervisor::{
     Confinement, Gpu, LimitScope, MachineCapabilities, detect_capabilities, gpus_of_machine, is_lifeline,

@@ -63,8 +63,8 @@ fn serve(manager: Manager, report: &SharedReport) -> Result<(), End> {
     if manager == Manager::Systemd {
         lock::write_pid(&directory.pid_file()).map_err(|error| problem("cannot write to", error))?;
     }
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| problem("could not start the async runtime for", error))?;
+    let runtime =
+        flash_platform::runtime().map_err(|error| problem("could not start the async runtime for", error))?;
     let served = runtime.block_on(host(&directory, manager, report));
     // Blocking work that hangs must not keep the process alive.
     runtime.shutdown_timeout(LAST_ANSWERS);

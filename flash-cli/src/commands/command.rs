@@ -57,7 +57,8 @@ impl Context {
     /// # Errors
     /// When no runtime can be started.
     pub(super) fn runtime(&self) -> Result<Runtime, Failure> {
-        Runtime::new().map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))
+        flash_platform::runtime()
+            .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))
     }
 
     /// Runs async code to completion.

@@ -82,6 +82,7 @@ fn rest_of(job: JobObject) -> Result<Vec<Payload>> {
 mod tests {
     use flash_protocol::wire::exchange::{
         self, CallChunkFrame, CallFrame, ChunksReadFrame, FrameFormat, Reader, ReplyFrame, ToPlatform,
+        ToWorker,
     };
     use flash_protocol::wire::{envelope::Envelope, job::Policy};
     use serde_json::value::RawValue;
@@ -92,8 +93,8 @@ mod tests {
     /// The caller's side, and the frames that it sends.
     fn connected() -> (Calls, Reader<DuplexStream>) {
         let (near, far) = tokio::io::duplex(1024);
-        let (frames, writing) = exchange::write::<ToPlatform, _>(near, FrameFormat::Json);
-        tokio::spawn(writing);
+        let (frames, queued) = exchange::queue::<ToPlatform>(FrameFormat::Json);
+        tokio::spawn(exchange::serve(near, queued, |_: ToWorker| {}));
         (Calls::new(frames), exchange::read(far))
     }
 

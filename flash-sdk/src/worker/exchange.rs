@@ -1,16 +1,16 @@
 //! Runs work over the exchange of the Flash platform: jobs, results, calls and replies on one connection.
 //!
 //! When the connection ends, the worker ends, and the platform puts its jobs back into the queue.
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use flash_protocol::{
     Error, ErrorKind,
     wire::{
         Payload,
         exchange::{
-            self, ATTACHMENTS_HEADER, BatchFrame, DoneFrame, FrameFormat, JobFrame, MAX_RESULT_BYTES,
-            OutputFrame, PROTOCOL, REPORTS_HEADER, Reader, ReadyFrame, TAKES_METRICS, ToPlatform, ToWorker,
-            Writer,
+            self, ATTACHMENTS_HEADER, BatchFrame, DoneFrame, EndedBy, FrameFormat, JobFrame,
+            MAX_RESULT_BYTES, OutputFrame, PROTOCOL, Queued, REPORTS_HEADER, ReadyFrame, TAKES_METRICS,
+            ToPlatform, ToWorker, Writer,
         },
         job::ErrorText,
     },
@@ -18,7 +18,7 @@ use flash_protocol::{
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::{io::AsyncRead, net::TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -68,12 +68,12 @@ pub(super) async fn run_queue(
     let pinged = session.clone();
     let jobs = move || pinged.with_running(|running| running.keys().map(|(id, _)| id.clone()).collect());
     let _heartbeat = address.heartbeats.as_ref().map(|beats| Heartbeat::start(beats, jobs)).transpose()?;
-    // Reading starts now, because `#[init]` may make calls and their replies arrive here.
-    let reading =
-        tokio::spawn(session.clone().read(connection.reader, connection.calls.clone(), shutdown.clone()));
+    let frames = connection.frames.clone();
+    // It starts now, because `#[init]` may make calls and their replies arrive here.
+    let mut serving = tokio::spawn(session.clone().serve(connection, shutdown.clone()));
     functions.init().await?;
     let max_concurrency = functions.worker_type().max_concurrency;
-    connection.frames.send(ToPlatform::Ready(ReadyFrame {
+    frames.send(ToPlatform::Ready(ReadyFrame {
         max_concurrency,
         http_port: None,
         releases_slots: false,
@@ -81,7 +81,7 @@ pub(super) async fn run_queue(
     }));
     let lost = tokio::select! {
         () = shutdown.requested() => None,
-        outcome = reading => Some(outcome.map_err(|error| error.to_string()).and_then(|outcome| outcome)),
+        outcome = &mut serving => Some(outcome.map_err(|error| error.to_string()).and_then(|outcome| outcome)),
     };
     session.jobs.close();
     if let Some(outcome) = lost {
@@ -96,8 +96,8 @@ pub(super) async fn run_queue(
     functions.exit(&shutdown).await;
     measured::report_now();
     // Writes everything that is queued, which the end of the runtime would drop.
-    connection.frames.end();
-    let _ = connection.writing.await;
+    frames.end();
+    let _ = serving.await;
     Ok(())
 }
 
@@ -121,36 +121,39 @@ pub(super) async fn run_load_balanced(
     // The platform knows which requests run, because it sent them.
     let _heartbeat =
         address.heartbeats.as_ref().map(|beats| Heartbeat::start(beats, Vec::new)).transpose()?;
-    let (frames, calls, mut reader) =
-        (connection.frames.clone(), connection.calls.clone(), connection.reader);
-    let stop = shutdown.clone();
-    let (requests, released) = (server.requests(), frames.clone());
-    let reading = tokio::spawn(async move {
+    let frames = connection.frames.clone();
+    let serving = {
+        let (calls, stop, requests, released) =
+            (connection.calls.clone(), shutdown.clone(), server.requests(), frames.clone());
         let releases = TaskTracker::new();
-        while let Ok(Some(frame)) = reader.next::<ToWorker>().await {
-            match frame {
-                ToWorker::Reply(reply) => calls.complete(reply),
-                ToWorker::CallChunk(chunk) => calls.chunk(chunk),
-                ToWorker::Drain => stop.request(),
-                ToWorker::Release(slot) => {
-                    let (over, frames) = (requests.over(slot), released.clone());
-                    releases.spawn(async move {
-                        over.await;
-                        frames.send(ToPlatform::Released(slot));
-                    });
-                }
-                // Jobs are for queue workers, so they are ignored here.
-                ToWorker::Job(_) | ToWorker::Stop(_) => {}
+        let handle = move |frame| match frame {
+            ToWorker::Reply(reply) => calls.complete(reply),
+            ToWorker::CallChunk(chunk) => calls.chunk(chunk),
+            ToWorker::Drain => stop.request(),
+            ToWorker::Release(slot) => {
+                let (over, frames) = (requests.over(slot), released.clone());
+                releases.spawn(async move {
+                    over.await;
+                    frames.send(ToPlatform::Released(slot));
+                });
             }
-        }
-        calls.close();
-        stop.request();
-    });
-    let own = functions.clone();
+            // Jobs are for queue workers, so they are ignored here.
+            ToWorker::Job(_) | ToWorker::Stop(_) => {}
+        };
+        let (calls, stop) = (connection.calls.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            if let Err(error) = connection.serve(handle).await {
+                tracing::debug!(%error, "the exchange broke");
+            }
+            calls.close();
+            stop.request();
+        })
+    };
+    let (own, ready) = (functions.clone(), frames.clone());
     let initialised = async move {
         own.init().await?;
         let max_concurrency = own.worker_type().max_concurrency;
-        frames.send(ToPlatform::Ready(ReadyFrame {
+        ready.send(ToPlatform::Ready(ReadyFrame {
             max_concurrency,
             http_port,
             releases_slots: true,
@@ -160,20 +163,19 @@ pub(super) async fn run_load_balanced(
     };
     let outcome = server.run(initialised, shutdown.clone()).await;
     functions.exit(&shutdown).await;
-    reading.abort();
     measured::report_now();
     // As above, with what is reported.
-    connection.frames.end();
-    let _ = connection.writing.await;
+    frames.end();
+    let _ = serving.await;
     outcome
 }
 
-/// An open exchange.
+/// An open exchange. Nothing is read or written before it is served.
 struct Connection {
-    reader: Reader<Box<dyn AsyncRead + Send + Unpin>>,
+    stream: TokioIo<hyper::upgrade::Upgraded>,
+    queued: Queued<ToPlatform>,
     frames: Writer<ToPlatform>,
     calls: Calls,
-    writing: tokio::task::JoinHandle<()>,
     takes_reports: bool,
     takes_metrics: bool,
 }
@@ -186,23 +188,16 @@ impl Connection {
                 .await
                 .map_err(|_| problem("no answer".to_owned()))?
                 .map_err(problem)?;
-        let (read, write) = tokio::io::split(TokioIo::new(connection));
-        let (frames, writing) = exchange::write(write, format);
-        // Ends with the connection, or when requested.
-        let writing = tokio::spawn(async move {
-            if let Err(error) = writing.await {
-                tracing::debug!(%error, "the exchange broke");
-            }
-        });
+        let (frames, queued) = exchange::queue(format);
         let calls = Calls::new(frames.clone());
-        Ok(Self {
-            reader: exchange::read(Box::new(read)),
-            frames,
-            calls,
-            writing,
-            takes_reports,
-            takes_metrics,
-        })
+        Ok(Self { stream: TokioIo::new(connection), queued, frames, calls, takes_reports, takes_metrics })
+    }
+
+    /// Runs both directions until one side ends it.
+    async fn serve(self, handle: impl FnMut(ToWorker)) -> io::Result<EndedBy> {
+        // Its own handle must not keep the connection open.
+        let Self { stream, queued, .. } = self;
+        exchange::serve(stream, queued, handle).await
     }
 
     /// Reports go to the platform from now on, if it takes them. Dropping the result ends those about models' loads and
@@ -290,29 +285,26 @@ struct Session {
 }
 
 impl Session {
-    /// Serves frames until the platform hangs up.
-    async fn read(
-        self,
-        mut reader: Reader<Box<dyn AsyncRead + Send + Unpin>>,
-        calls: Calls,
-        shutdown: Shutdown,
-    ) -> Result<(), String> {
-        let outcome = loop {
-            match reader.next::<ToWorker>().await {
-                Ok(Some(ToWorker::Job(frame))) => self.start(frame),
-                Ok(Some(ToWorker::Stop(frame))) => self.stop(&(frame.id, frame.attempt)),
-                Ok(Some(ToWorker::Reply(reply))) => calls.complete(reply),
-                Ok(Some(ToWorker::CallChunk(chunk))) => calls.chunk(chunk),
-                Ok(Some(ToWorker::Drain)) => shutdown.request(),
-                // Requests are for load-balanced workers.
-                Ok(Some(ToWorker::Release(_))) => {}
-                Ok(None) if shutdown.is_requested() => break Ok(()),
-                Ok(None) => break Err("the platform closed the exchange".to_owned()),
-                Err(error) => break Err(format!("the exchange broke: {error}")),
-            }
+    /// Serves frames until one side hangs up.
+    async fn serve(self, connection: Connection, shutdown: Shutdown) -> Result<(), String> {
+        let calls = connection.calls.clone();
+        let handle = |frame| match frame {
+            ToWorker::Job(frame) => self.start(frame),
+            ToWorker::Stop(frame) => self.stop(&(frame.id, frame.attempt)),
+            ToWorker::Reply(reply) => calls.complete(reply),
+            ToWorker::CallChunk(chunk) => calls.chunk(chunk),
+            ToWorker::Drain => shutdown.request(),
+            // Requests are for load-balanced workers.
+            ToWorker::Release(_) => {}
         };
+        let ended = connection.serve(handle).await;
         calls.close();
-        outcome
+        match ended {
+            Ok(EndedBy::ThisSide) => Ok(()),
+            Ok(EndedBy::OtherSide) if shutdown.is_requested() => Ok(()),
+            Ok(EndedBy::OtherSide) => Err("the platform closed the exchange".to_owned()),
+            Err(error) => Err(format!("the exchange broke: {error}")),
+        }
     }
 
     fn with_running<T>(&self, with: impl FnOnce(&mut HashMap<Attempt, CancellationToken>) -> T) -> T {

@@ -1,7 +1,7 @@
 //! Who gets a slot, in which order, and what becomes of those who leave.
 use std::{pin::Pin, task::Poll};
 
-use flash_protocol::wire::exchange;
+use flash_protocol::wire::exchange::{self, ToPlatform};
 
 use super::*;
 
@@ -278,8 +278,8 @@ async fn more_than_ten_thousand_waiters_are_refused() {
 /// A balancer with one worker with this many slots that reports releases, and its frames.
 fn telling(slots: u32) -> (Arc<Balancer>, exchange::Reader<tokio::io::DuplexStream>) {
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let (frames, writing) = exchange::write(near, exchange::FrameFormat::Json);
-    tokio::spawn(writing);
+    let (frames, queued) = exchange::queue(exchange::FrameFormat::Json);
+    tokio::spawn(exchange::serve(near, queued, |_: ToPlatform| {}));
     let balancer = Arc::new(Balancer::default());
     balancer.attach(&"a".into(), address(1), slots, Account::free(), Some(frames));
     (balancer, exchange::read(far))

@@ -2,10 +2,8 @@
 //!
 //! The worker API has its own keys, which its handlers check. `access_control` decides and answers failed attempts,
 //! `request_key` finds the key in a request, and `hosts` decides who needs no key.
-use std::sync::Arc;
-
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -28,18 +26,14 @@ use super::{
 const MAX_PATH: usize = 100;
 
 /// Lets an allowed request through, with its key removed.
-pub(super) async fn check(
-    State(state): State<Arc<GatewayState>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn check(state: &GatewayState, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if queue_api::caller(path) == Some(Caller::Worker) || path == "/ping" {
         return next.run(request).await;
     }
-    let opened = match admitted(&state, &request) {
+    let opened = match admitted(state, &request) {
         Ok(opened) => opened.map(str::to_owned),
-        Err(_) if leads_to_login(&state, &request) => return dashboard::to_login(),
+        Err(_) if leads_to_login(state, &request) => return dashboard::to_login(),
         Err(refusal) => return refusal.into_response(),
     };
     if let Some(key) = &opened {

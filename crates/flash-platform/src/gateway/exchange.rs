@@ -64,17 +64,14 @@ pub(super) async fn open(
     let (releases, tasks) = (state.releases.clone(), state.tasks.clone());
     state.tasks.spawn(async move {
         let Ok(upgraded) = upgraded.await else { return };
-        let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-        let (frames, writing) = exchange::write(write, format);
+        let (frames, queued) = exchange::queue(format);
         let Some(pulse) = pool.pulse(&worker) else { return };
-        let session = Session { releases, pool, worker, pulse, frames, calls: HashMap::new(), tasks };
+        let mut session = Session { releases, pool, worker, pulse, frames, calls: HashMap::new(), tasks };
         // Flash workers ping, but one may become silent before its first ping.
         session.pulse.pings();
-        // Runs both directions of a connection; when one ends, so does the other.
-        tokio::select! {
-            () = session.serve(exchange::read(read)) => {}
-            _ = writing => {}
-        }
+        // An overlong or malformed frame ends the connection like its loss does.
+        let _ = exchange::serve(TokioIo::new(upgraded), queued, |frame| session.handle(frame)).await;
+        session.lost();
     });
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("upgrade")),
@@ -126,18 +123,15 @@ impl RunningCall {
 }
 
 impl Session {
-    async fn serve<R: tokio::io::AsyncRead + Unpin>(mut self, mut reader: exchange::Reader<R>) {
-        // An overlong or malformed frame ends the connection like its loss does.
-        while let Ok(Some(frame)) = reader.next::<ToPlatform>().await {
-            self.pulse.heard();
-            self.handle(frame);
-        }
+    /// The connection has ended.
+    fn lost(self) {
         // Most have ended long ago.
-        std::mem::take(&mut self.calls).into_values().for_each(RunningCall::cancel);
+        self.calls.into_values().for_each(RunningCall::cancel);
         self.pool.lost_connection(&self.worker);
     }
 
     fn handle(&mut self, frame: ToPlatform) {
+        self.pulse.heard();
         match frame {
             ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None, weighs_batches, .. }) => {
                 let frames = self.frames.clone();

@@ -97,16 +97,14 @@ fn router(state: Arc<GatewayState>) -> Router {
         .route("/v2/{endpoint}/openai/{*path}", any(openai::of_endpoint))
         .fallback(functions::dispatch)
         .method_not_allowed_fallback(queue_api::wrong_method)
-        .layer(middleware::from_fn_with_state(state.clone(), access::check))
-        .layer(middleware::from_fn(with_sound_head))
         .layer(middleware::from_fn_with_state(state.clone(), with_request_id))
         .with_state(state)
 }
 
-/// Refuses a request with an invalid head, and ends its connection.
-async fn with_sound_head(mut request: Request, next: Next) -> Response {
+/// Refuses a request with an invalid head, and ends its connection. Access to all others is checked.
+async fn checked(state: &GatewayState, mut request: Request, next: Next) -> Response {
     match framing::check(&mut request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => access::check(state, request, next).await,
         Err(refusal) => {
             let mut response = refusal.into_response();
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -115,7 +113,8 @@ async fn with_sound_head(mut request: Request, next: Next) -> Response {
     }
 }
 
-/// Sets the request ID, from the client if it is valid, and returns it in the answer.
+/// Sets the request ID, from the client if it is valid, and returns it in the answer. The one layer of all paths: each
+/// would copy the router for each request.
 async fn with_request_id(
     State(state): State<Arc<GatewayState>>,
     mut request: Request,
@@ -130,7 +129,7 @@ async fn with_request_id(
         true => Shape::OpenAi,
         false => Shape::Flash,
     };
-    let mut response = rendered(next.run(request).await, id.as_str(), shape);
+    let mut response = rendered(checked(&state, request, next).await, id.as_str(), shape);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -160,7 +160,7 @@ fn refused(kind: ErrorKind, message: String) -> Ended {
 mod tests {
     use flash_protocol::wire::{
         base64,
-        exchange::{self, FrameFormat, Reader},
+        exchange::{self, FrameFormat, Reader, ToPlatform},
         payload,
     };
     use futures_util::poll;
@@ -171,8 +171,8 @@ mod tests {
 
     fn delivery(size: u32) -> (Delivery, Window, Reader<DuplexStream>) {
         let (near, far) = tokio::io::duplex(1024);
-        let (frames, writing) = exchange::write(near, FrameFormat::Json);
-        tokio::spawn(writing);
+        let (frames, queued) = exchange::queue(FrameFormat::Json);
+        tokio::spawn(exchange::serve(near, queued, |_: ToPlatform| {}));
         let (delivery, window) = Delivery::new(7, frames, size);
         (delivery, window, exchange::read(far))
     }
@@ -204,8 +204,8 @@ mod tests {
     #[tokio::test]
     async fn bytes_beside_the_text_of_a_chunk_count_and_arrive_as_they_are() {
         let (near, far) = tokio::io::duplex(1024);
-        let (frames, writing) = exchange::write(near, FrameFormat::Attachments);
-        tokio::spawn(writing);
+        let (frames, queued) = exchange::queue(FrameFormat::Attachments);
+        tokio::spawn(exchange::serve(near, queued, |_: ToPlatform| {}));
         let (mut delivery, window) = Delivery::new(7, frames, 4000);
         let mut frames = exchange::read(far);
         let bytes = bytes::Bytes::from(vec![7; 1500]);

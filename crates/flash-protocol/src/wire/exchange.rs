@@ -27,7 +27,7 @@ use super::{
     envelope::Envelope,
     job::{JobObject, Policy},
 };
-pub use connection::{FrameFormat, Reader, Writer, read, write};
+pub use connection::{EndedBy, FrameFormat, Queued, Reader, Writer, queue, read, serve};
 
 /// The protocol name in the `Upgrade` header.
 pub const PROTOCOL: &str = "flash-exchange";

@@ -23,7 +23,7 @@ use flash_protocol::{
     wire::{
         RawJson,
         envelope::Envelope,
-        exchange::{self, FrameFormat, JobFrame, Reader, ToWorker, Writer},
+        exchange::{self, FrameFormat, JobFrame, Reader, ToPlatform, ToWorker, Writer},
         job::JobStatus,
     },
 };
@@ -38,7 +38,7 @@ use crate::{meter::Account, worker_id::WorkerId};
 struct FakeWorker {
     id: WorkerId,
     reader: Reader<DuplexStream>,
-    writing: tokio::task::JoinHandle<std::io::Result<()>>,
+    writing: tokio::task::JoinHandle<std::io::Result<exchange::EndedBy>>,
 }
 
 impl FakeWorker {
@@ -51,8 +51,9 @@ impl FakeWorker {
     /// One that takes no jobs, and what the queue writes to.
     fn connect(id: &str, format: FrameFormat) -> (Self, Writer<ToWorker>) {
         let (near, far) = tokio::io::duplex(1 << 20);
-        let (frames, writing) = exchange::write(near, format);
-        (Self { id: id.into(), reader: exchange::read(far), writing: tokio::spawn(writing) }, frames)
+        let (frames, queued) = exchange::queue(format);
+        let writing = tokio::spawn(exchange::serve(near, queued, |_: ToPlatform| {}));
+        (Self { id: id.into(), reader: exchange::read(far), writing }, frames)
     }
 
     async fn frame(&mut self) -> ToWorker {

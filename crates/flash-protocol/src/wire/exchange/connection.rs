@@ -1,9 +1,15 @@
-//! Framing over any byte stream.
-use std::io;
+//! Framing over any byte stream. One task drives both directions of a connection: it hands over every frame that has
+//! arrived, and then writes everything that is queued, in one write.
+use std::{
+    collections::VecDeque,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::{
@@ -14,8 +20,20 @@ use super::{
 /// The bit of a frame's length that says that attachments follow its JSON.
 const HAS_ATTACHMENTS: u32 = 1 << 31;
 
+/// Bytes of a frame's length.
+const LENGTH_BYTES: usize = 4;
+
+/// Bytes that one read may take. Attachments of a shorter frame are copied, because the buffer also has other frames.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Room for the frames of one write.
+const WRITE_BYTES: usize = 16 * 1024;
+
 /// A larger buffer is given back after use, instead of being kept for the life of the connection.
 const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Frames that are taken from the queue at a time.
+const BURST: usize = 128;
 
 /// What the other side reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,17 +44,20 @@ pub enum FrameFormat {
     Attachments,
 }
 
+/// Which side ended a connection in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// Everything queued was written: [`Writer::end`] was called, or all handles were dropped.
+    ThisSide,
+    /// The other side sends nothing more.
+    OtherSide,
+}
+
 /// Describes the attachments of a frame.
 #[derive(Serialize, Deserialize)]
 struct Head {
     mark: Box<str>,
     lengths: Vec<u32>,
-}
-
-/// Reads frames; returns `None` at the end of the connection.
-pub struct Reader<R> {
-    inner: BufReader<R>,
-    buffer: Vec<u8>,
 }
 
 /// A cheap handle to send frames. Its queue is bounded by the user's work in flight: one frame per job or call.
@@ -75,9 +96,151 @@ impl<T> Writer<T> {
     }
 }
 
+/// Frames that wait to be written. Dropping it closes the connection for all handles.
+pub struct Queued<T> {
+    frames: mpsc::UnboundedReceiver<Option<T>>,
+    format: FrameFormat,
+    /// Empty between two polls.
+    burst: Vec<Option<T>>,
+    is_ended: bool,
+}
+
+/// Returns a handle to send frames in this format, and their queue for [`serve`].
+pub fn queue<T>(format: FrameFormat) -> (Writer<T>, Queued<T>) {
+    let (sender, frames) = mpsc::unbounded_channel();
+    (Writer { frames: sender, format }, Queued { frames, format, burst: Vec::new(), is_ended: false })
+}
+
+impl<T: Serialize> Queued<T> {
+    /// Encodes what is queued; pending if nothing is. Afterwards, nothing or more bytes may be there to write.
+    fn poll_encode(&mut self, context: &mut Context<'_>, into: &mut Outgoing) -> Poll<io::Result<()>> {
+        if self.is_ended {
+            return Poll::Ready(Ok(()));
+        }
+        let count = ready!(self.frames.poll_recv_many(context, &mut self.burst, BURST));
+        self.is_ended = count == 0;
+        for frame in self.burst.drain(..) {
+            match frame {
+                Some(frame) => into.append(&frame, self.format)?,
+                None => self.is_ended = true,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Encoded frames on their way to the stream. Attachments are written from where they are.
+struct Outgoing {
+    bytes: Vec<u8>,
+    /// How many of them are written.
+    written: usize,
+    /// Attachments, each with the number of bytes that it follows.
+    parts: VecDeque<(usize, Bytes)>,
+}
+
+impl Outgoing {
+    fn new() -> Self {
+        Self { bytes: Vec::with_capacity(WRITE_BYTES), written: 0, parts: VecDeque::new() }
+    }
+
+    fn append<T: Serialize>(&mut self, frame: &T, format: FrameFormat) -> io::Result<()> {
+        let parts = append(&mut self.bytes, frame, format)?;
+        let end = self.bytes.len();
+        self.parts.extend(parts.into_iter().map(|part| (end, part)));
+        Ok(())
+    }
+
+    /// Writes all of it.
+    fn poll_write<W: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut W,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let until = self.parts.front().map_or(self.bytes.len(), |(place, _)| *place);
+            if self.written < until {
+                let rest = &self.bytes[self.written..until];
+                self.written += ready!(poll_write_some(stream, context, rest))?;
+            } else if let Some((_, part)) = self.parts.front_mut().filter(|(_, part)| !part.is_empty()) {
+                let count = ready!(poll_write_some(stream, context, part))?;
+                part.advance(count);
+            } else if self.parts.pop_front().is_none() {
+                break;
+            }
+        }
+        if !self.bytes.is_empty() {
+            ready!(Pin::new(stream).poll_flush(context))?;
+        }
+        match self.bytes.capacity() > KEPT_BUFFER_BYTES {
+            true => *self = Self::new(),
+            false => (self.bytes, self.written) = (emptied(std::mem::take(&mut self.bytes)), 0),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn emptied(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.clear();
+    bytes
+}
+
+fn poll_write_some<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    context: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    match ready!(Pin::new(stream).poll_write(context, bytes))? {
+        0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        count => Poll::Ready(Ok(count)),
+    }
+}
+
+/// Hands each frame that arrives on this stream to `handle`, and writes what is queued, until one side ends the
+/// connection. The stream is closed then.
+///
+/// # Errors
+/// If the connection breaks, or a frame is too long or of another type.
+pub async fn serve<In, Out, S>(
+    mut stream: S,
+    mut queued: Queued<Out>,
+    mut handle: impl FnMut(In),
+) -> io::Result<EndedBy>
+where
+    In: DeserializeOwned,
+    Out: Serialize,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut incoming, mut outgoing) = (Incoming::default(), Outgoing::new());
+    std::future::poll_fn(|context| {
+        // Everything that has arrived is handled before anything is written, because it may cause more to write. The
+        // runtime bounds how much a stream has ready in one turn.
+        while let Poll::Ready(frame) = incoming.poll_next(&mut stream, context) {
+            match frame? {
+                Some(frame) => handle(frame),
+                None => return Poll::Ready(Ok(EndedBy::OtherSide)),
+            }
+        }
+        loop {
+            ready!(outgoing.poll_write(&mut stream, context))?;
+            if queued.is_ended {
+                ready!(Pin::new(&mut stream).poll_shutdown(context))?;
+                return Poll::Ready(Ok(EndedBy::ThisSide));
+            }
+            ready!(queued.poll_encode(context, &mut outgoing))?;
+        }
+    })
+    .await
+}
+
+/// Reads frames; returns `None` at the end of the connection.
+pub struct Reader<R> {
+    stream: R,
+    incoming: Incoming,
+}
+
 /// Reads frames from this stream.
 pub fn read<R: AsyncRead + Unpin>(stream: R) -> Reader<R> {
-    Reader { inner: BufReader::with_capacity(64 * 1024, stream), buffer: Vec::new() }
+    Reader { stream, incoming: Incoming::default() }
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -86,122 +249,111 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// # Errors
     /// If the connection breaks, or the frame is too long or of another type.
     pub async fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
-        let length = match self.inner.read_u32().await {
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(error) => return Err(error),
+        std::future::poll_fn(|context| self.incoming.poll_next(&mut self.stream, context)).await
+    }
+}
+
+/// Bytes that have arrived.
+#[derive(Default)]
+struct Incoming {
+    buffer: BytesMut,
+}
+
+impl Incoming {
+    fn poll_next<T: DeserializeOwned, R: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut R,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<T>>> {
+        loop {
+            let missing = match self.frame()? {
+                Whole::Frame(frame) => return Poll::Ready(Ok(Some(frame))),
+                Whole::Missing(missing) => missing,
+            };
+            self.make_room(missing);
+            // It keeps nothing between polls.
+            if ready!(pin!(stream.read_buf(&mut self.buffer)).poll(context))? == 0 {
+                return Poll::Ready(match self.buffer.len() < LENGTH_BYTES {
+                    true => Ok(None),
+                    false => Err(io::ErrorKind::UnexpectedEof.into()),
+                });
+            }
+        }
+    }
+
+    /// So that this many bytes fit, and a read is worth its while.
+    fn make_room(&mut self, missing: usize) {
+        if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BUFFER_BYTES {
+            self.buffer = BytesMut::new();
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        if room < missing.max(READ_BYTES / 4) {
+            self.buffer.reserve(missing.max(READ_BYTES));
+        }
+    }
+
+    /// The first frame, if all of it is there.
+    fn frame<T: DeserializeOwned>(&mut self) -> io::Result<Whole<T>> {
+        let Some(length) = self.buffer.first_chunk().map(|length| u32::from_be_bytes(*length)) else {
+            return Ok(Whole::Missing(LENGTH_BYTES - self.buffer.len()));
         };
         let total = (length & !HAS_ATTACHMENTS) as usize;
         if total > MAX_FRAME_BYTES {
             return Err(io::Error::other(format!("frame of {total} bytes, the limit is {MAX_FRAME_BYTES}")));
         }
-        let frame = match length & HAS_ATTACHMENTS {
-            0 => {
-                self.fill(total).await?;
-                serde_json::from_slice(&self.buffer).map_err(io::Error::from)
-            }
-            _ => {
-                let attachments = self.attachments_of(total).await?;
-                reading_frame(attachments, || serde_json::from_slice(&self.buffer).map_err(io::Error::from))
-            }
-        };
-        if self.buffer.capacity() > KEPT_BUFFER_BYTES {
-            self.buffer = Vec::new();
+        let end = LENGTH_BYTES + total;
+        if self.buffer.len() < end {
+            return Ok(Whole::Missing(end - self.buffer.len()));
         }
-        frame.map(Some)
-    }
-
-    /// Reads this many bytes into the buffer.
-    async fn fill(&mut self, length: usize) -> io::Result<()> {
-        self.buffer.resize(length, 0);
-        self.inner.read_exact(&mut self.buffer).await.map(drop)
-    }
-
-    /// Reads the rest of a frame of `total` bytes: its JSON is in the buffer then.
-    async fn attachments_of(&mut self, total: usize) -> io::Result<Attachments> {
-        let mut left = total;
-        self.fill_block(&mut left).await?;
-        let head: Head = serde_json::from_slice(&self.buffer)?;
-        self.fill_block(&mut left).await?;
-        let mut parts = Vec::new();
-        for length in head.lengths {
-            let length = length as usize;
-            left = left.checked_sub(length).ok_or_else(does_not_add_up)?;
-            parts.push(self.part(length).await?);
+        if length & HAS_ATTACHMENTS != 0 {
+            return with_attachments(self.buffer.split_to(end).freeze().slice(LENGTH_BYTES..))
+                .map(Whole::Frame);
         }
-        if left > 0 {
-            return Err(does_not_add_up());
-        }
-        Attachments::new(&head.mark, parts)
-            .ok_or_else(|| io::Error::other("the mark of a frame's attachments is not one"))
+        let frame = serde_json::from_slice(&self.buffer[LENGTH_BYTES..end])?;
+        self.buffer.advance(end);
+        Ok(Whole::Frame(frame))
     }
+}
 
-    /// Reads a length and that many bytes into the buffer.
-    async fn fill_block(&mut self, left: &mut usize) -> io::Result<()> {
-        let rest = left.checked_sub(4).ok_or_else(does_not_add_up)?;
-        let length = self.inner.read_u32().await? as usize;
-        *left = rest.checked_sub(length).ok_or_else(does_not_add_up)?;
-        self.fill(length).await
-    }
+enum Whole<T> {
+    Frame(T),
+    /// This many bytes are missing, or more.
+    Missing(usize),
+}
 
-    /// Reads an attachment into memory of its own, which is then shared and not copied.
-    async fn part(&mut self, length: usize) -> io::Result<Bytes> {
-        let mut part = Vec::with_capacity(length);
-        (&mut self.inner).take(length as u64).read_to_end(&mut part).await?;
-        if part.len() < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(part.into())
+/// Decodes a frame that has attachments.
+fn with_attachments<T: DeserializeOwned>(mut rest: Bytes) -> io::Result<T> {
+    let shares = rest.len() >= READ_BYTES;
+    let head: Head = serde_json::from_slice(&block(&mut rest)?)?;
+    let json = block(&mut rest)?;
+    let mut parts = Vec::new();
+    for length in head.lengths {
+        let part = first(&mut rest, length as usize)?;
+        parts.push(if shares { part } else { Bytes::copy_from_slice(&part) });
     }
+    if !rest.is_empty() {
+        return Err(does_not_add_up());
+    }
+    let attachments = Attachments::new(&head.mark, parts)
+        .ok_or_else(|| io::Error::other("the mark of a frame's attachments is not one"))?;
+    reading_frame(attachments, || serde_json::from_slice(&json).map_err(io::Error::from))
+}
+
+/// Takes a length and that many bytes.
+fn block(rest: &mut Bytes) -> io::Result<Bytes> {
+    let length = rest.try_get_u32().map_err(|_| does_not_add_up())?;
+    first(rest, length as usize)
+}
+
+fn first(rest: &mut Bytes, length: usize) -> io::Result<Bytes> {
+    if length > rest.len() {
+        return Err(does_not_add_up());
+    }
+    Ok(rest.split_to(length))
 }
 
 fn does_not_add_up() -> io::Error {
     io::Error::other("the lengths within a frame do not add up to its own")
-}
-
-/// Returns a handle to send frames, and the future that writes them, all queued frames in one write. Attachments are
-/// written from where they are.
-///
-/// The future ends after [`Writer::end`], when all handles are dropped, or when the connection breaks.
-pub fn write<T, W>(
-    mut stream: W,
-    format: FrameFormat,
-) -> (Writer<T>, impl Future<Output = io::Result<()>> + Send)
-where
-    T: Serialize + Send,
-    W: AsyncWrite + Unpin + Send,
-{
-    let (frames, mut queued) = mpsc::unbounded_channel::<Option<T>>();
-    let task = async move {
-        let mut batch = Vec::new();
-        let mut bytes = Vec::with_capacity(16 * 1024);
-        let mut open = true;
-        while open && queued.recv_many(&mut batch, 128).await > 0 {
-            bytes.clear();
-            for frame in batch.drain(..) {
-                let Some(frame) = frame else {
-                    open = false;
-                    continue;
-                };
-                let parts = append(&mut bytes, &frame, format)?;
-                if parts.is_empty() {
-                    continue;
-                }
-                stream.write_all(&bytes).await?;
-                bytes.clear();
-                for part in parts {
-                    stream.write_all(&part).await?;
-                }
-            }
-            stream.write_all(&bytes).await?;
-            stream.flush().await?;
-            if bytes.capacity() > KEPT_BUFFER_BYTES {
-                bytes = Vec::with_capacity(16 * 1024);
-            }
-        }
-        stream.shutdown().await
-    };
-    (Writer { frames, format }, task)
 }
 
 /// Appends a frame without its attachments, and returns them.
@@ -248,8 +400,8 @@ mod tests {
     #[tokio::test]
     async fn frames_arrive_in_order_and_the_end_is_seen() {
         let (near, far) = tokio::io::duplex(64);
-        let (writer, task) = write::<ToPlatform, _>(near, FrameFormat::Json);
-        let task = tokio::spawn(task);
+        let (writer, queued) = queue::<ToPlatform>(FrameFormat::Json);
+        let task = tokio::spawn(serve(near, queued, |frame: ToWorker| panic!("{frame:?}")));
         for call in 0..200 {
             assert!(writer.send(ToPlatform::Abandon(call)));
         }
@@ -260,7 +412,7 @@ mod tests {
             assert!(matches!(frame, Some(ToPlatform::Abandon(call)) if call == expected));
         }
         assert!(reader.next::<ToPlatform>().await.unwrap().is_none());
-        task.await.unwrap().unwrap();
+        assert_eq!(task.await.unwrap().unwrap(), EndedBy::ThisSide);
     }
 
     #[tokio::test]
@@ -293,8 +445,8 @@ mod tests {
     /// What arrives of three calls, in this format: whether it has attachments, and the input as JSON.
     async fn sent(format: FrameFormat, bytes: &Bytes) -> Vec<(bool, String)> {
         let (near, far) = tokio::io::duplex(1000);
-        let (writer, task) = write::<ToPlatform, _>(near, format);
-        let task = tokio::spawn(task);
+        let (writer, queued) = queue::<ToPlatform>(format);
+        let task = tokio::spawn(serve(near, queued, |frame: ToWorker| panic!("{frame:?}")));
         let short = Bytes::from_static(b"abc");
         for (number, bytes) in [(1, bytes), (2, &short), (3, bytes)] {
             assert!(writer.send(call(number, bytes)));
