@@ -20,7 +20,7 @@ use super::{
 /// Between two looks at the age of segments.
 const TICK: Duration = Duration::from_secs(60);
 /// Collects single lines and writes them together, because one write per line would use all of the machine's time.
-const GATHERING: Duration = Duration::from_millis(2);
+const GATHERING: Duration = Duration::from_millis(10);
 /// Lines enough for a write.
 const ENOUGH: usize = 64 * 1024;
 /// The pause between two attempts after a disk error.

@@ -69,7 +69,7 @@ impl Copy {
             .chain(arguments)
             .copied()
             .collect();
-        let target = root().join("target");
+        let target = support::image_target();
         let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap()), ("DOCKER_CONFIG", "/nowhere")];
         finish_with(&arguments, &self.directory, &environment)
     }

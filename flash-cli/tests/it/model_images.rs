@@ -10,9 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Finished, crate_of, finish_with,
+    Finished, crate_of, finish_with, image_target,
     registry::{DockerRegistry, has_programs},
-    root,
 };
 
 /// Two worker types with the same model, and one without.
@@ -81,7 +80,7 @@ impl App {
     }
 
     fn flash(&self, arguments: &[&str]) -> Finished {
-        let target = root().join("target");
+        let target = image_target();
         let environment = [
             ("CARGO_TARGET_DIR", target.to_str().unwrap()),
             ("DOCKER_CONFIG", "/nowhere"),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    self, Finished, finish_with,
+    self, Finished, finish_with, image_target,
     registry::DockerRegistry,
     root,
     runpod::{Cloud, KEY, Options, Workers},
@@ -93,7 +93,7 @@ impl Bench {
     fn variables(&self) -> Vec<(&'static str, String)> {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let mut all = vec![
-            ("CARGO_TARGET_DIR", text(&root().join("target"))),
+            ("CARGO_TARGET_DIR", text(&image_target())),
             ("DOCKER_CONFIG", "/nowhere".to_owned()),
             ("FLASH_CONFIG_DIR", text(self.config.path())),
             ("FLASH_DATA_DIR", text(self.data.path())),

@@ -13,7 +13,7 @@ use nix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, Client, Finished, crate_files, flash, is_alive, root, wait_for};
+use super::{Answer, Client, Finished, crate_files, flash, image_target, is_alive, root, wait_for};
 
 /// What the app does.
 const SOURCE: &str = include_str!("../deploy/app.rs");
@@ -93,7 +93,7 @@ impl Deployed {
             .current_dir(&self.directory)
             .env("FLASH_DATA_DIR", self.data())
             .env("FLASH_CONFIG_DIR", self.config())
-            .env("CARGO_TARGET_DIR", root().join("target"))
+            .env("CARGO_TARGET_DIR", image_target())
             .env_remove("FLASH_ENV")
             .env_remove("FLASH_API_KEY");
         command

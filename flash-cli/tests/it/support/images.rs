@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Running, SOON, crate_files, flash, root,
+    Running, SOON, crate_files, flash, image_target, root,
     skipped::{Needs, skip},
 };
 
@@ -50,7 +50,7 @@ fn built() -> (PathBuf, Flock<File>) {
     let _ = std::fs::remove_file(&built_by);
     crate_files("images-of-tests", &directory, &[("src/main.rs", include_str!("../images/app.rs"))]);
     let built = flash(&["build", directory.to_str().unwrap(), "--release-profile", "dev", "--no-sbom"])
-        .env("CARGO_TARGET_DIR", root().join("target"))
+        .env("CARGO_TARGET_DIR", image_target())
         .output()
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

@@ -180,6 +180,13 @@ pub fn flash(arguments: &[&str]) -> Command {
     command
 }
 
+/// The target directory of tests that build for images and deployments. Cargo also locks the part of a directory that has
+/// programs for this machine while it builds for a target, so with the workspace's own, each `flash run` of other tests
+/// would wait for these builds.
+pub fn image_target() -> PathBuf {
+    root().join("target").join("test-image-builds")
+}
+
 /// Cargo with these arguments, for the workspace's target directory. Without what it tells a test of its package:
 /// build scripts that watch that would run again, and much be built anew, here and in the next build without it.
 pub fn cargo(arguments: &[&str]) -> Command {
