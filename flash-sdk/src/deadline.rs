@@ -2,6 +2,7 @@
 use std::time::{Duration, Instant};
 
 use flash_protocol::{Error, ErrorKind, Result};
+use futures_util::future::{FutureExt as _, lazy};
 
 use crate::context::Context;
 
@@ -16,20 +17,26 @@ impl DeadlinePassed {
 }
 
 /// Waits until the deadline, if there is one.
-pub(crate) async fn within<T>(
+// Not an `async fn`, which would hold the future twice: as its argument, and where it awaits it.
+pub(crate) fn within<F: Future>(
     deadline: Option<Instant>,
-    run: impl Future<Output = T>,
-) -> Result<T, DeadlinePassed> {
+    run: F,
+) -> impl Future<Output = Result<F::Output, DeadlinePassed>> {
     match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), run).await.map_err(|_| DeadlinePassed),
-        None => Ok(run.await),
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), run)
+            .map(|outcome| outcome.map_err(|_| DeadlinePassed))
+            .left_future(),
+        None => run.map(Ok).right_future(),
     }
 }
 
-/// Waits until the deadline of the current call, if there is one.
-pub(crate) async fn within_current_call<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    let deadline = Context::current().and_then(|context| context.deadline());
-    within(deadline, call).await.unwrap_or_else(|passed| Err(passed.into_error()))
+/// Waits until the deadline of the current call, if there is one. Which call that is, is decided when it is first polled.
+pub(crate) fn within_current_call<T>(
+    call: impl Future<Output = Result<T>>,
+) -> impl Future<Output = Result<T>> {
+    let deadline = lazy(|_| Context::current().and_then(|context| context.deadline()));
+    let outcome = deadline.then(|deadline| within(deadline, call));
+    outcome.map(|outcome| outcome.unwrap_or_else(|passed| Err(passed.into_error())))
 }
 
 impl Context {

@@ -97,7 +97,8 @@ pub async fn call<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
 pub(crate) async fn call_with<F: RemoteFunction>(args: F::Args, settings: CallSettings) -> Result<F::Output> {
     let function = F::descriptor();
     match call::peers_for(function, &settings)? {
-        None => in_process::<F>(args, &settings).await,
+        // Boxed, as it would make the future of each call to another worker larger.
+        None => Box::pin(in_process::<F>(args, &settings)).await,
         Some(peers) => {
             let answered = peers.call(function, call::encode(function, &args)?, &settings).await?;
             let value = call::decode(function, answered.value)?;

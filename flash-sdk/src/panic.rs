@@ -5,12 +5,11 @@
 use std::{
     cell::RefCell,
     panic::{self, AssertUnwindSafe, UnwindSafe},
-    pin::{Pin, pin},
     sync::Once,
-    task::{Context as TaskContext, Poll},
 };
 
 use flash_protocol::{Error, ErrorKind};
+use futures_util::FutureExt as _;
 
 thread_local! {
     static NOTED: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -43,20 +42,11 @@ pub(crate) fn catch<T>(run: impl FnOnce() -> T + UnwindSafe) -> Result<T, Error>
 }
 
 /// Polls a future; a panic ends it with an error of kind [`ErrorKind::Panic`].
-pub(crate) async fn catch_async<F: Future>(future: F) -> Result<F::Output, Error> {
-    struct Caught<'a, F>(Pin<&'a mut F>);
-    impl<F: Future> Future for Caught<'_, F> {
-        type Output = Result<F::Output, Error>;
-
-        fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-            // The future is not polled again after a panic: the caller drops it.
-            match catch(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-                Ok(poll) => poll.map(Ok),
-                Err(error) => Poll::Ready(Err(error)),
-            }
-        }
-    }
-    Caught(pin!(future)).await
+// Not an `async fn`, which would hold the future twice: as its argument, and where it awaits it.
+pub(crate) fn catch_async<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Error>> {
+    install_hook();
+    // The note is of this thread, and read in the same poll.
+    AssertUnwindSafe(future).catch_unwind().map(|outcome| outcome.map_err(|_| noted()))
 }
 
 #[cfg(test)]

@@ -238,3 +238,10 @@ fn a_fake_that_nothing_would_call_is_refused() {
 async fn other_attributes_of_a_test_work() {
     panic!("as any test");
 }
+
+/// It is copied when it begins, once for each future that it is within.
+#[test]
+fn the_future_of_a_call_is_small() {
+    let bytes = size_of_val(&sentiment(String::new()));
+    assert!(bytes < 4096, "{bytes}");
+}

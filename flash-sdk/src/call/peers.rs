@@ -238,6 +238,8 @@ impl Peers {
         outcome.map_err(|error| located(error, function.stage(), request_id))
     }
 
+    /// The ways over HTTP are boxed: their futures are kilobytes, and would be a part of the future of every call, which
+    /// is copied before it runs.
     async fn send(
         &self,
         function: &Function,
@@ -247,13 +249,14 @@ impl Peers {
     ) -> Result<Answered> {
         if function.route.is_some() {
             let (url, envelope) = (self.routes_of(function.worker())?, settings.of_direct(envelope));
-            return route::call(&self.http, &url, function, &envelope, call).await;
+            return Box::pin(route::call(&self.http, &url, function, &envelope, call)).await;
         }
         let (envelope, input) = (settings.of_job(envelope), call.into_input()?);
         if settings.idempotency_key.is_some() {
             // Only `run` takes a key. Its job outlives this call, because others with the key may wait for it.
-            let job = self.submit(function, envelope, &input.into_json(), settings).await?;
-            return job.output().await.map(|output| Answered::of(Value::Json(output.into())));
+            let job = Box::pin(self.submit(function, envelope, &input.into_json(), settings)).await?;
+            let output = Box::pin(job.output()).await?;
+            return Ok(Answered::of(Value::Json(output.into())));
         }
         let output = self.run(function.worker(), envelope, input, settings.policy).await?;
         Ok(Answered::of(Value::Json(output)))
@@ -270,6 +273,17 @@ impl Peers {
         if let Some(calls) = self.exchange.get() {
             return calls.call(worker, envelope, input, policy).await;
         }
+        // Boxed as in `send`.
+        Box::pin(self.run_over_http(worker, envelope, input, policy)).await
+    }
+
+    async fn run_over_http(
+        &self,
+        worker: &str,
+        envelope: Envelope,
+        input: Payload,
+        policy: Policy,
+    ) -> Result<Payload> {
         let input = input.into_json();
         let queue = self.queue_of(worker)?;
         let hold = Context::current().and_then(|context| context.time_left()).unwrap_or(LONGEST_HOLD);
