@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    self, Finished, finish_with, flash,
+    self, Finished, finish_with, flash, image_target,
     registry::{DockerRegistry, Options, PASSWORD, USER, has_programs},
     root,
 };
@@ -64,7 +64,7 @@ impl App {
     }
 
     fn build_as(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
-        let target = support::image_target();
+        let target = image_target();
         // What the machine's own configuration says is nobody's business here.
         let mut all = vec![("CARGO_TARGET_DIR", target.to_str().unwrap()), ("DOCKER_CONFIG", "/nowhere")];
         all.extend(environment);
@@ -226,7 +226,7 @@ fn two_checkouts_in_different_directories_give_the_same_digests() {
 fn projects_that_share_a_target_directory_share_the_builds_of_their_dependencies() {
     let app = App::new("");
     let other = support::crate_of("other-built-app", &[("src/main.rs", SOURCE)]);
-    let target = support::image_target();
+    let target = image_target();
     let build_other = || {
         let shared = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
         finish_with(&["build", "--release-profile", "dev"], other.path(), &shared)

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::support::{
-    Client, Finished, Running, crate_files, finish_with,
+    Client, Finished, Running, crate_files, finish_with, image_target,
     images::{Project, has_engine},
     registry::{DockerRegistry, has_programs},
     root,
@@ -69,7 +69,7 @@ impl Copy {
             .chain(arguments)
             .copied()
             .collect();
-        let target = support::image_target();
+        let target = image_target();
         let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap()), ("DOCKER_CONFIG", "/nowhere")];
         finish_with(&arguments, &self.directory, &environment)
     }
