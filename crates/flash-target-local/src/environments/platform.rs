@@ -6,8 +6,8 @@ use std::{
 };
 
 use flash_platform::{
-    Access, AllowedNetworks, Confinement, DashboardOptions, Durability, Expected, LimitScope, Machine,
-    Options, Platform, Retire, Supervision, Traces,
+    Access, AllowedNetworks, Confinement, DashboardOptions, Durability, Expected, LimitScope, Options,
+    Platform, Retire, Supervision, Traces,
 };
 use flash_process::port_holder::holder_of;
 use flash_target::{Problem, RuntimeSettings, TargetError};
