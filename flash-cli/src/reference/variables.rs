@@ -89,7 +89,7 @@ const COMMANDS: [Variable; 25] = [
     variable("CLICOLOR_FORCE", "", "`1` turns colors on, even if the output is not a terminal"),
 ];
 
-const RUN: [Variable; 5] = [
+const RUN: [Variable; 7] = [
     variable("FLASH_HOST", "`host` of `flash.toml`", "where `flash run` listens, as `--host`"),
     variable("FLASH_PORT", "`port` of `flash.toml`", "its port, as `--port`"),
     variable(
@@ -107,6 +107,12 @@ const RUN: [Variable; 5] = [
         "one that is made once, in `.flash/webhook_secret`",
         "signs [webhooks](queue.md#webhooks)",
     ),
+    variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "no traces",
+        "where [traces](traces.md) are sent; with it, the other variables of OpenTelemetry count, and workers get them",
+    ),
+    variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", "the same, with the path"),
 ];
 
 const BUILD: [Variable; 13] = [

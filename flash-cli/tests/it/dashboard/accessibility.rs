@@ -34,8 +34,7 @@ async fn axe_finds_nothing_serious_on_any_page_in_light_and_in_dark() {
     let axe = std::fs::read_to_string(Path::new(&modules).join("axe-core/axe.min.js")).unwrap();
     let (app, client, driver) =
         (Running::start(&fixture(), &["--no-reload"]), Client::new(), Driver::start());
-    let locked =
-        Running::start_with(&fixture(), &["--no-reload"], &[("FLASH_API_KEY", "a key of this test")]);
+    let locked = Running::start_with(&fixture(), &["--no-reload"], &[("FLASH_API_KEY", "key-of-this-test")]);
     let greeting = json!({ "name": "ada", "times": 1 });
     assert_eq!(call(&client, &app, "jobs/greet", "greets", greeting).await, 200);
     let of_route = client.raw().post(format!("{}/greet", app.url)).header("x-request-id", "goes-over");
