@@ -27,7 +27,7 @@ use crate::{
 /// there is npm, OpenAI's client for Node in target/test-node. Then checks format, clippy and documentation, builds the programs that
 /// tests start, packages the crates that are published, and runs unit, integration and doc tests: with cargo-nextest
 /// if it is installed, else with `cargo test`. Lists the slowest tests. A few tests take minutes: they run if what
-/// they cover changed within eight hours of the last commit, or with --all.
+/// they cover changed within half an hour of the last commit, or with --all.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --all\n  cargo xtask test --no-lint\n  \
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     /// Skip format, clippy, documentation and packages.
     #[arg(long)]
     no_lint: bool,
-    /// Run the slow tests even if nothing that they cover changed within eight hours.
+    /// Run the slow tests even if nothing that they cover changed within half an hour of the last commit.
     #[arg(long)]
     all: bool,
     /// Arguments for the test runner (`cargo nextest run` or `cargo test`): packages, test names. Without a
