@@ -58,7 +58,7 @@ pub struct AppHistogram {
 }
 
 impl AppHistogram {
-    /// Adds a value; one that is no number is left out.
+    /// Adds a value. NaN and infinite ones are left out.
     pub fn record(&mut self, value: f64) {
         if !value.is_finite() {
             return;

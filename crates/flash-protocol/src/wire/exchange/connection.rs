@@ -171,17 +171,13 @@ impl Outgoing {
         if !self.bytes.is_empty() {
             ready!(Pin::new(stream).poll_flush(context))?;
         }
-        match self.bytes.capacity() > KEPT_BUFFER_BYTES {
-            true => *self = Self::new(),
-            false => (self.bytes, self.written) = (emptied(std::mem::take(&mut self.bytes)), 0),
+        if self.bytes.capacity() > KEPT_BUFFER_BYTES {
+            *self = Self::new();
         }
+        self.bytes.clear();
+        self.written = 0;
         Poll::Ready(Ok(()))
     }
-}
-
-fn emptied(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.clear();
-    bytes
 }
 
 fn poll_write_some<W: AsyncWrite + Unpin>(
