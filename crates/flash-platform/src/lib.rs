@@ -22,6 +22,7 @@ mod history;
 mod hops;
 mod inspect;
 mod interface;
+mod large_input;
 mod launch;
 mod lifecycle;
 mod listener;

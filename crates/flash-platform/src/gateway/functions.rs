@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     interface::{NoRoute, Target},
+    large_input::work_on,
     queue::{Abandoned, JobId},
     release::{Release, shown},
     traces::Route,
@@ -92,16 +93,20 @@ async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Resp
             let arrived = Arrived::read(&state.budget, body, MAX_RUNSYNC_BYTES).await?;
             // No body at all is an empty input: `curl -X POST` works for a function without arguments.
             let text = if arrived.body.is_empty() { b"{}" } else { arrived.body.as_ref() };
-            nesting::check(text, 0)?;
-            let input = parse(text)?;
+            let input = work_on(text.len(), || {
+                nesting::check(text, 0)?;
+                parse(text)
+            })?;
             drop(arrived);
             run(&release, function, id, &headers, input).await
         }
         Target::RunSyncWrapped { function } => {
             let (headers, body) = split(request)?;
             let arrived = Arrived::read(&state.budget, body, MAX_RUNSYNC_BYTES).await?;
-            nesting::check(&arrived.body, 1)?;
-            let wrapped: Wrapped = parse(&arrived.body)?;
+            let wrapped: Wrapped = work_on(arrived.body.len(), || {
+                nesting::check(&arrived.body, 1)?;
+                parse(&arrived.body)
+            })?;
             drop(arrived);
             let input = wrapped.input(&release.function(function).worker)?;
             run(&release, function, id, &headers, input).await

@@ -5,7 +5,7 @@ use flash_protocol::{
 };
 
 use super::error::Refusal;
-use crate::{queue::Outcome, worker_id::WorkerId};
+use crate::{large_input::work_on, queue::Outcome, worker_id::WorkerId};
 
 /// Refuses a body whose input, `around` levels within it, is nested too deeply.
 ///
@@ -22,7 +22,8 @@ pub(super) fn too_deep() -> Refusal {
 
 /// Whether a worker sent JSON that is nested too deeply.
 pub(super) fn is_too_deep(output: &RawJson) -> bool {
-    Nesting::of(output.get().as_bytes()).is_too_deep()
+    let text = output.get().as_bytes();
+    work_on(text.len(), || Nesting::of(text)).is_too_deep()
 }
 
 /// The message for JSON that is nested too deeply; `what` names it.

@@ -22,7 +22,7 @@ use super::{
     coding::check_coding, costs, error::Refusal, proxy, request_id::RequestId, state::GatewayState,
     submission::Arrived,
 };
-use crate::release::Release;
+use crate::{large_input::work_on, release::Release};
 
 /// What is between the endpoint and a path, in Runpod's convention.
 const OF_ENDPOINT: &str = "/openai";
@@ -122,7 +122,7 @@ async fn forward(
     check_coding(&head.headers)?;
     // Held until a worker answers: the body is in memory for as long.
     let arrived = Arrived::read(&state.budget, body, models.max_body_bytes()).await?;
-    let worker = models.find(&model_of(&arrived.body)?)?.name.clone();
+    let worker = models.find(&work_on(arrived.body.len(), || model_of(&arrived.body))?)?.name.clone();
     let request = Request::from_parts(head, Body::from(arrived.body.clone()));
     proxy::to_worker_type(release, &worker, None, id, path, request).await
 }

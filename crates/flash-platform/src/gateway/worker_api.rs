@@ -29,6 +29,7 @@ use super::{
     worker_key::{admit, key_in},
 };
 use crate::{
+    large_input::work_on,
     pool::Pool,
     queue::{DeliveryMode, JobId, LeasedJob, Offered, Outcome, Queue, Reported},
     releases::Releases,
@@ -191,12 +192,16 @@ async fn posted(body: Body) -> Result<PostedResult, Unusable> {
         let error = (refusal.status() == StatusCode::PAYLOAD_TOO_LARGE).then_some(NoResult(message));
         Unusable { refusal, error }
     })?;
-    if Nesting::of(&body).is_too_deep_within(1) {
+    work_on(body.len(), || parse_posted(&body))
+}
+
+fn parse_posted(body: &[u8]) -> Result<PostedResult, Unusable> {
+    if Nesting::of(body).is_too_deep_within(1) {
         let refusal = nesting::too_deep();
         let error = (!body.starts_with(PROGRESS)).then(|| NoResult(nesting::unreadable("result")));
         return Err(Unusable { refusal, error });
     }
-    serde_json::from_slice(&body).map_err(|error| {
+    serde_json::from_slice(body).map_err(|error| {
         // Python writes NaN and Infinity, which are not valid JSON.
         let message = format!("the result is not valid JSON: {error}");
         let is_progress = body.starts_with(PROGRESS);

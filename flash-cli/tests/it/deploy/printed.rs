@@ -6,9 +6,12 @@
 use crate::support::{Finished, deployed::Deployed};
 
 /// What is different each time, and what stands for it.
-const FILTERS: [(&str, &str); 17] = [
+const FILTERS: [(&str, &str); 20] = [
     // Cargo's own lines: which of them appear depends on what was built before.
     (r"(?m)^ +(Compiling \S+ (v\S+|and its dependencies).*|Finished `.*|Blocking waiting .*)\n", ""),
+    // What workers use is only there once it was measured.
+    (r"\n(\n\S+: \d+\.\d\d cores, \S+ MB)+", ""),
+    (r#""usage":\[[^\]]*\],"#, ""),
     (r"(127\.0\.0\.1|localhost):\d+", "$1:PORT"),
     (r#"("(prefix|key)": ?)"[^"]*""#, r#"$1"KEY""#),
     (r"\bflash_[A-Za-z0-9_-]{6,}", "KEY"),
@@ -26,6 +29,8 @@ const FILTERS: [(&str, &str); 17] = [
     // The order in which workers become ready is not promised.
     (r"(?m)^ +Ready \S+\n( +Ready \S+\n)*", "       Ready …\n"),
     (r"workers \d starting, ", "workers "),
+    // Nor how soon those of a release that ended are gone.
+    (r", draining \d+", ""),
     (r"curl -H @\S+", "curl -H @HEADERS"),
 ];
 

@@ -24,7 +24,10 @@ use super::{
     find::{queue_of, queue_with},
     wait::Wait,
 };
-use crate::queue::{Abandoned, Idempotency, Origin};
+use crate::{
+    large_input::work_on,
+    queue::{Abandoned, Idempotency, Origin},
+};
 
 /// The header with a client's idempotency key.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -59,8 +62,9 @@ pub(in super::super) async fn run(
     // Read again, because a slow body may outlive its release.
     let release = state.live()?;
     let queue = queue_of(&release, &endpoint)?;
-    let Checked { input, envelope, options } =
-        check(&release, &endpoint, request_id, trace_parent(&headers), &arrived.body)?;
+    let Checked { input, envelope, options } = work_on(arrived.body.len(), || {
+        check(&release, &endpoint, request_id, trace_parent(&headers), &arrived.body)
+    })?;
     drop(arrived);
     let options = JobOptions { idempotency_key: key, ..options };
     let submitted = queue.submit(submission(Origin::Run, input, envelope, options))?;
@@ -96,8 +100,9 @@ pub(in super::super) async fn runsync(
     let arrived = Arrived::read(&state.budget, body, MAX_RUNSYNC_BYTES).await?;
     let release = state.live()?;
     let queue = queue_of(&release, &endpoint)?;
-    let Checked { input, envelope, options } =
-        check(&release, &endpoint, request_id, trace_parent(&headers), &arrived.body)?;
+    let Checked { input, envelope, options } = work_on(arrived.body.len(), || {
+        check(&release, &endpoint, request_id, trace_parent(&headers), &arrived.body)
+    })?;
     drop(arrived);
     let job = submit_and_wait(queue, input, envelope, options, wait.bounded(), Abandoned::RunsOn).await?;
     job_response(&job)
