@@ -129,10 +129,11 @@ impl Target for LocalTarget {
     async fn rollback(
         &self,
         id: &EnvironmentId,
+        base: Option<u64>,
         to: Option<u64>,
         on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
-        let order = ChangeRequest::Rollback { id: id.clone(), to };
+        let order = ChangeRequest::Rollback { id: id.clone(), base, to };
         self.connection.order(&order, on_step).await?.ok_or_else(broke_off)
     }
 

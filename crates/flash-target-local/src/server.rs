@@ -257,7 +257,9 @@ async fn carry_out(
         ChangeRequest::Send { id, base, spec, notes } => {
             environments.send(&id, base, *spec, notes, steps).await.map(Some)
         }
-        ChangeRequest::Rollback { id, to } => environments.rollback(&id, to, steps).await.map(Some),
+        ChangeRequest::Rollback { id, base, to } => {
+            environments.rollback(&id, base, to, None, steps).await.map(Some)
+        }
         ChangeRequest::Undeploy { id, worker } => environments.undeploy(&id, worker.as_deref(), steps).await,
     }
 }

@@ -97,7 +97,7 @@ pub(super) enum Query {
 #[serde(rename_all = "snake_case")]
 pub(super) enum ChangeRequest {
     Send { id: EnvironmentId, base: Option<u64>, spec: Box<ReleaseSpec>, notes: Option<String> },
-    Rollback { id: EnvironmentId, to: Option<u64> },
+    Rollback { id: EnvironmentId, base: Option<u64>, to: Option<u64> },
     Undeploy { id: EnvironmentId, worker: Option<String> },
 }
 

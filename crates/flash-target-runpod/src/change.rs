@@ -30,18 +30,10 @@ const UNHEALTHY_LIMIT: Duration = Duration::from_secs(15);
 /// How long a send with a later turn may take to give way.
 const GIVE_WAY: Duration = Duration::from_secs(5);
 
-/// Which release must be live for a change to go on.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Base {
-    /// The one that the sender saw, or none.
-    Seen(Option<u64>),
-    /// Any.
-    Any,
-}
-
 /// Why a release is made.
 pub(super) struct Intent {
-    pub base: Base,
+    /// The release that the sender saw live: another one that is live now ends the change.
+    pub base: Option<u64>,
     pub notes: Option<String>,
     pub rollback_of: Option<u64>,
 }
@@ -141,9 +133,7 @@ async fn begin(
 ) -> Result<Held, TargetError> {
     let there = releases::entries(rest, id).await?;
     let live = ledger::live(&there).map(|kept| kept.entry.number);
-    if let Base::Seen(base) = intent.base
-        && base != live
-    {
+    if intent.base != live {
         return Err(moved(id, &there));
     }
     let number = there.first().map_or(1, |kept| kept.entry.number + 1);
@@ -379,6 +369,7 @@ async fn prune(rest: &Rest, id: &EnvironmentId, live: &Entry) {
 pub(super) async fn go_back(
     rest: &Rest,
     id: &EnvironmentId,
+    base: Option<u64>,
     to: Option<u64>,
     on_step: OnStep<'_>,
 ) -> Result<ReleaseRecord, TargetError> {
@@ -395,7 +386,7 @@ pub(super) async fn go_back(
         }
     };
     let spec = releases::spec(rest, id, Some(number)).await?;
-    let intent = Intent { base: Base::Any, notes: None, rollback_of: Some(number) };
+    let intent = Intent { base, notes: None, rollback_of: Some(number) };
     bring_live(rest, id, spec, intent, on_step).await
 }
 
@@ -415,7 +406,7 @@ pub(super) async fn take_out(
     if let Some(worker) = worker {
         let spec = live.entry.spec.clone().without(worker, id)?;
         if !spec.manifest.workers.is_empty() {
-            let intent = Intent { base: Base::Seen(Some(live.entry.number)), notes: None, rollback_of: None };
+            let intent = Intent { base: Some(live.entry.number), notes: None, rollback_of: None };
             return bring_live(rest, id, spec, intent, on_step).await.map(Some);
         }
     }

@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 
 use super::{
     account,
-    change::{self, Base, Intent},
+    change::{self, Intent},
     costs, logs, preflight, releases,
     rest::{Addresses, Rest},
     scale, view,
@@ -92,17 +92,18 @@ impl Target for RunpodTarget {
         shipment: Shipment,
         on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
-        let intent = Intent { base: Base::Seen(base), notes: shipment.notes, rollback_of: None };
+        let intent = Intent { base, notes: shipment.notes, rollback_of: None };
         change::bring_live(&self.rest, id, shipment.spec, intent, on_step).await
     }
 
     async fn rollback(
         &self,
         id: &EnvironmentId,
+        base: Option<u64>,
         to: Option<u64>,
         on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
-        change::go_back(&self.rest, id, to, on_step).await
+        change::go_back(&self.rest, id, base, to, on_step).await
     }
 
     async fn undeploy(

@@ -87,10 +87,11 @@ pub trait Target: Send + Sync {
         on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError>;
 
-    /// Makes a new release from an earlier one; `None`: from [`live_before`].
+    /// Makes a new release from an earlier one; `None`: from [`live_before`]. `base` is as for [`Target::send`].
     async fn rollback(
         &self,
         id: &EnvironmentId,
+        base: Option<u64>,
         to: Option<u64>,
         on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError>;

@@ -1,18 +1,13 @@
-//! How changes are printed: those of a plan, those at a target, and those between two versions of an app.
+//! How changes are printed: those of a plan, and those at a target.
+use flash_plan::{Line, Mark, Plan};
 use flash_target::{EndpointChange, TargetKind};
 
-use crate::{
-    deploy::{Action, Change, FieldChange, Plan},
-    exit::Failure,
-    output::{ChangeMark, Output},
-};
+use crate::{exit::Failure, output::Output};
 
-/// Prints every change, then the cost. Digests are shortened, but still distinct.
+/// Prints every change, then the cost.
 pub(super) fn plan(plan: &Plan, output: &Output) {
-    for change in &plan.changes {
-        for (mark, line) in lines(change) {
-            output.change(mark, &line);
-        }
+    for Line { mark, text } in plan.lines() {
+        output.change(mark, &text);
     }
     output.line("");
     let after = plan.cost_after.text();
@@ -58,53 +53,12 @@ pub(super) fn at_target(changes: &[EndpointChange], target: TargetKind, output: 
     let width = width.max().unwrap_or(0) + 1;
     for EndpointChange { worker, field, old, new } in changes {
         let (mark, value) = match (old, new) {
-            (None, Some(new)) => (ChangeMark::Created, new.clone()),
-            (Some(_), None) => (ChangeMark::Removed, "removed".to_owned()),
-            (Some(old), Some(new)) => (ChangeMark::Changed, format!("{old} → {new}")),
-            (None, None) => (ChangeMark::Changed, String::new()),
+            (None, Some(new)) => (Mark::Created, new.clone()),
+            (Some(_), None) => (Mark::Removed, "removed".to_owned()),
+            (Some(old), Some(new)) => (Mark::Changed, format!("{old} → {new}")),
+            (None, None) => (Mark::Changed, String::new()),
         };
         let name = format!("{worker} {field}");
         output.change(mark, &format!("{name:<width$}  {value}"));
-    }
-}
-
-/// The lines of a change, each with its mark.
-pub(super) fn lines(change: &Change) -> Vec<(ChangeMark, String)> {
-    let head = format!("{:<12} {}", change.subject.label(), change.name);
-    let mark = match change.action {
-        Action::Create => ChangeMark::Created,
-        Action::Change => ChangeMark::Changed,
-        Action::Destroy => ChangeMark::Removed,
-    };
-    let breaking =
-        |why: &Option<String>| why.as_ref().map_or(String::new(), |why| format!("  BREAKING: {why}"));
-    if let [only] = change.fields.as_slice()
-        && only.field.is_empty()
-    {
-        let name = if change.name == change.subject.label() { "" } else { &change.name };
-        let head = format!("{:<12} {name}", change.subject.label());
-        return vec![(mark, format!("{} {}", head.trim_end(), values(only)))];
-    }
-    let mut lines = vec![(mark, format!("{head}{}", breaking(&change.breaking)))];
-    let width = change.fields.iter().map(|field| field.field.chars().count()).max().unwrap_or(0);
-    lines.extend(change.fields.iter().map(|field| {
-        (
-            ChangeMark::Part,
-            format!("  {:<width$}  {}{}", field.field, values(field), breaking(&field.breaking)),
-        )
-    }));
-    lines
-}
-
-fn values(field: &FieldChange) -> String {
-    let short = |text: &String| match text.strip_prefix("sha256:") {
-        Some(digest) => digest.get(..12).unwrap_or(digest).to_owned(),
-        None => text.clone(),
-    };
-    match (&field.before, &field.after) {
-        (Some(before), Some(after)) => format!("{} → {}", short(before), short(after)),
-        (None, Some(after)) => short(after),
-        (Some(before), None) => format!("{} → removed", short(before)),
-        (None, None) => String::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! `flash undeploy`.
 use clap::Args;
+use flash_plan::Mark;
 use flash_target::{Problem, Step};
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     credentials::CredentialStore,
     exit::{Code, Failure},
-    output::{ChangeMark, Format, Output},
+    output::{Format, Output},
 };
 
 /// Remove one endpoint from an environment, or all of them.
@@ -73,7 +74,7 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
         return Ok(());
     }
     if !output.is_json() {
-        going.iter().for_each(|name| output.change(ChangeMark::Removed, &format!("endpoint {name}")));
+        going.iter().for_each(|name| output.change(Mark::Removed, &format!("endpoint {name}")));
         output.flush();
     }
     Confirmation::given(yes).or_prompt(&format!("Remove this from {}?", scope.id))?;

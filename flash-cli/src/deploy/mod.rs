@@ -1,18 +1,12 @@
-//! Prepares deployments: the contents of a release, and what changes when it goes live.
+//! Prepares deployments: the contents of a release, and plans in files.
 //!
-//! Does not print and does not contact a target. `artifact` hashes a build's output, `plan` compares two releases,
-//! `schema` compares their schemas, `saved` stores a plan for later.
+//! Does not print and does not contact a target. `artifact` hashes a build's output, `saved` stores a plan for later. What
+//! a plan is belongs to `flash-plan`.
 mod artifact;
-mod cost;
-mod field_change;
-mod plan;
 mod saved;
-mod schema;
 
 pub(crate) use artifact::{digest_of_images, release_of, release_of_images, unbuilt_release};
-pub(crate) use field_change::FieldChange;
-pub(crate) use plan::{Action, Change, Plan};
 pub(crate) use saved::{SavedPlan, SavedPlanError};
 
 #[cfg(test)]
-pub(crate) mod fixtures;
+pub(crate) use flash_plan::fixtures;

@@ -4,12 +4,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flash_plan::Plan;
 use flash_target::{BuildOrigin, EnvironmentId, ReleaseSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{artifact::hex, plan::Plan};
+use super::artifact::hex;
 
 /// The file's format.
 const VERSION: u32 = 1;

@@ -1,36 +1,14 @@
 //! The marks at the start of lines: of changes and of findings.
+use flash_plan::Mark;
+
 use super::colour::{GREEN, RED, YELLOW};
 
-/// What happens to an item of a list of changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ChangeMark {
-    /// It is new.
-    Created,
-    /// It stays, and something about it changes.
-    Changed,
-    /// It is gone afterwards.
-    Removed,
-    /// A part of the item above.
-    Part,
-}
-
-impl ChangeMark {
-    /// At the start of its line.
-    pub(crate) fn sign(self) -> &'static str {
-        match self {
-            Self::Created => "+",
-            Self::Changed => "~",
-            Self::Removed => "-",
-            Self::Part => " ",
-        }
-    }
-
-    pub(super) fn colour(self) -> &'static str {
-        match self {
-            Self::Created => GREEN,
-            Self::Removed => RED,
-            Self::Changed | Self::Part => YELLOW,
-        }
+/// The colour of a change's mark.
+pub(super) const fn colour_of(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Created => GREEN,
+        Mark::Removed => RED,
+        Mark::Changed | Mark::Part => YELLOW,
     }
 }
 

@@ -18,6 +18,6 @@ mod writer;
 
 pub(crate) use endpoint::Endpoint;
 pub(crate) use format::Format;
-pub(crate) use mark::{ChangeMark, FindingMark};
+pub(crate) use mark::FindingMark;
 pub(crate) use printer::Output;
 pub(crate) use progress::{Progress, size};

@@ -11,6 +11,7 @@ use std::{
 
 use anstream::adapter::strip_str;
 use flash_logs::LogLine;
+use flash_plan::Mark;
 use flash_target::LogRecord;
 use flash_target_local::{Report, SharedReport};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,7 +23,7 @@ use super::{
     endpoint::Endpoint,
     format::Format,
     log_text::LogText,
-    mark::{ChangeMark, FindingMark},
+    mark::{FindingMark, colour_of},
     progress::Progress,
     table::table_lines,
     writer::{DropPriority, LineWriter},
@@ -183,8 +184,8 @@ impl Output {
     }
 
     /// A planned change, colored by its mark.
-    pub(crate) fn change(&self, mark: ChangeMark, text: &str) {
-        let (colour, reset) = if self.colours.stdout { (mark.colour(), RESET) } else { ("", "") };
+    pub(crate) fn change(&self, mark: Mark, text: &str) {
+        let (colour, reset) = if self.colours.stdout { (colour_of(mark), RESET) } else { ("", "") };
         self.print(&format!("{colour}{}{reset} {text}", mark.sign()));
     }
 

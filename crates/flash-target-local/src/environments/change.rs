@@ -47,7 +47,7 @@ pub(super) async fn send(
     let running = host.find(id)?;
     let _change = running.begin().await?;
     let live = live(host, &running).await?;
-    is_still(id, base, live.as_ref())?;
+    is_still(id, base, live.as_ref(), "send NAME --plan")?;
     deploy(host, &running, live.as_ref(), Wanted { spec, notes, rollback_of: None }, steps).await
 }
 
@@ -55,12 +55,15 @@ pub(super) async fn send(
 pub(super) async fn rollback(
     host: &Host,
     id: &EnvironmentId,
+    base: Option<u64>,
     to: Option<u64>,
+    notes: Option<String>,
     steps: &Steps,
 ) -> Result<ReleaseRecord, TargetError> {
     let running = host.find(id)?;
     let _change = running.begin().await?;
     let live = live(host, &running).await?;
+    is_still(id, base, live.as_ref(), "rollback NAME")?;
     let to = goal(host, &running, live.as_ref(), to).await?;
     let spec = release::stored_spec(host, &running, to).await?;
     if !running.directory.artifact(spec.artifact.digest()).is_dir() {
@@ -68,7 +71,7 @@ pub(super) async fn rollback(
         return Err(TargetError::new(Problem::Refused, message)
             .hint(format!("check out its commit and send it again: flash deploy send {}", id.name)));
     }
-    deploy(host, &running, live.as_ref(), Wanted { spec, notes: None, rollback_of: Some(to) }, steps).await
+    deploy(host, &running, live.as_ref(), Wanted { spec, notes, rollback_of: Some(to) }, steps).await
 }
 
 /// The release to go back to.
@@ -238,8 +241,13 @@ async fn keep_live(host: &Host, running: &Running, number: u64) -> Result<(), Ta
     }
 }
 
-/// Whether the release that the sender saw live still is.
-fn is_still(id: &EnvironmentId, base: Option<u64>, live: Option<&StoredRelease>) -> Result<(), TargetError> {
+/// Whether the release that the sender saw live still is. `command` makes a new plan.
+fn is_still(
+    id: &EnvironmentId,
+    base: Option<u64>,
+    live: Option<&StoredRelease>,
+    command: &str,
+) -> Result<(), TargetError> {
     let number = live.map(|live| live.record.number);
     if number == base {
         return Ok(());
@@ -253,7 +261,7 @@ fn is_still(id: &EnvironmentId, base: Option<u64>, live: Option<&StoredRelease>)
         Problem::Moved,
         format!("{id} has changed: {seen} when the plan was made; now {now}"),
     )
-    .hint(format!("make a new plan: flash deploy send {} --plan", id.name)))
+    .hint(format!("make a new plan: flash deploy {}", command.replace("NAME", &id.name))))
 }
 
 /// `it has 1, 2, 3`: the latest of them.

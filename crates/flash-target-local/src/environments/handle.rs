@@ -55,10 +55,12 @@ impl Environments {
     pub(crate) async fn rollback(
         &self,
         id: &EnvironmentId,
+        base: Option<u64>,
         to: Option<u64>,
+        notes: Option<String>,
         steps: &Steps,
     ) -> Result<ReleaseRecord, TargetError> {
-        change::rollback(&self.host, id, to, steps).await
+        change::rollback(&self.host, id, base, to, notes, steps).await
     }
 
     /// Removes one endpoint, or all.

@@ -65,7 +65,8 @@ impl Bench {
 
     async fn rollback(&self, to: Option<u64>) -> Result<ReleaseRecord, TargetError> {
         let (steps, _received) = mpsc::unbounded_channel();
-        self.environments.rollback(&self.id, to, &steps).await
+        let base = self.environments.environment(&self.id).await?.live.map(|live| live.number);
+        self.environments.rollback(&self.id, base, to, None, &steps).await
     }
 
     async fn undeploy(&self, worker: Option<&str>) -> Result<Option<ReleaseRecord>, TargetError> {
@@ -156,6 +157,11 @@ async fn a_rollback_is_a_new_release_of_what_was_live_before() {
     bench.send(Some(1), spec(2)).await.unwrap();
     let back = bench.rollback(None).await.unwrap();
     assert_eq!((back.number, back.rollback_of, back.digest), (3, Some(1), digest(1)));
+    // The plan to go back was made while release 2 was live.
+    let (steps, _received) = mpsc::unbounded_channel();
+    let stale = bench.environments.rollback(&bench.id, Some(2), Some(2), None, &steps).await.unwrap_err();
+    assert_eq!(stale.problem, Problem::Moved);
+    assert!(stale.message.contains("release 2 was live when the plan was made; now release 3 is"), "{stale}");
     assert_eq!(bench.rollback(Some(3)).await.unwrap_err().problem, Problem::Refused);
     assert_eq!(bench.rollback(Some(9)).await.unwrap_err().problem, Problem::NotFound);
     std::fs::remove_dir_all(bench.directory.environment(&bench.id).artifact(&digest(2))).unwrap();

@@ -1,5 +1,6 @@
 //! `flash deploy remove`.
 use clap::Args;
+use flash_plan::Mark;
 use serde_json::json;
 
 use super::subcommand::EnvironmentCommand;
@@ -7,7 +8,7 @@ use crate::{
     commands::{confirm::Confirmation, scope::ScopeArguments},
     credentials::CredentialStore,
     exit::{Code, Failure},
-    output::{ChangeMark, Output},
+    output::Output,
     project::remove_environment,
 };
 
@@ -41,7 +42,7 @@ impl EnvironmentCommand for RemoveArguments {
             let endpoints: Vec<&str> = environment.endpoints.iter().map(|own| own.worker.as_str()).collect();
             let listed = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let secrets: Vec<&str> = environment.secrets.keys().map(String::as_str).collect();
-            output.change(ChangeMark::Removed, &format!("environment {}", scope.id));
+            output.change(Mark::Removed, &format!("environment {}", scope.id));
             for (what, which) in [
                 ("endpoints", listed(&endpoints)),
                 ("releases", releases.to_string()),
@@ -49,7 +50,7 @@ impl EnvironmentCommand for RemoveArguments {
                 ("secrets", listed(&secrets)),
                 ("and", "its jobs, waiting and finished; its logs; its costs".to_owned()),
             ] {
-                output.change(ChangeMark::Removed, &format!("  {what:<10} {which}"));
+                output.change(Mark::Removed, &format!("  {what:<10} {which}"));
             }
             output.flush();
         }

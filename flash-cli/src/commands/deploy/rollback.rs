@@ -1,12 +1,12 @@
 //! `flash deploy rollback`.
 use clap::Args;
+use flash_plan::Plan;
 use flash_target::{EnvironmentId, ReleaseRecord, ReleaseState, live_before};
 use serde_json::json;
 
 use super::{live, subcommand::EnvironmentCommand};
 use crate::{
     commands::{changes, confirm::Confirmation, scale, scope::ScopeArguments},
-    deploy::Plan,
     exit::{Code, Failure},
     output::Output,
 };
@@ -66,8 +66,9 @@ impl EnvironmentCommand for RollbackArguments {
             Some(release) => can_be_gone_back_to(&history, release, &scope.id)?,
             None => before_live(&history, &scope.id)?,
         };
-        let live = match scope.target.environment(&scope.id).await?.live {
-            Some(_) => Some(scope.target.spec(&scope.id, None).await?),
+        let base = scope.target.environment(&scope.id).await?.live.map(|live| live.number);
+        let live = match base {
+            Some(_) => Some(scope.target.spec(&scope.id, base).await?),
             None => None,
         };
         let plan = Plan::between(live.as_ref(), &scope.target.spec(&scope.id, Some(to)).await?);
@@ -89,7 +90,7 @@ impl EnvironmentCommand for RollbackArguments {
         let mut on_step = live::print_steps(output);
         let record = scope
             .target
-            .rollback(&scope.id, Some(to), &mut on_step)
+            .rollback(&scope.id, base, Some(to), &mut on_step)
             .await
             .map_err(|error| live::failed(error, &scope.id.name))?;
         drop(on_step);

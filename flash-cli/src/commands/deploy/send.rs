@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use flash_plan::Plan;
 use flash_target::{Environment, Finding, Preflight, Problem, Serving, Shipment, TargetError, TargetKind};
 use serde_json::json;
 
@@ -17,7 +18,7 @@ use crate::{
         confirm::Confirmation,
         scope::{Scope, ScopeArguments},
     },
-    deploy::{Plan, SavedPlan, SavedPlanError, unbuilt_release},
+    deploy::{SavedPlan, SavedPlanError, unbuilt_release},
     exit::{Code, Failure, FailureCode},
     models::{LockPolicy, ModelPlace, deployed, fetch},
     output::Output,

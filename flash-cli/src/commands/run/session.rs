@@ -7,6 +7,7 @@ use std::{
 };
 
 use flash_logs::{LogLimits, LogStore, Sink};
+use flash_plan::{Line, Plan};
 use flash_platform::{
     Access, AllowedHosts, AllowedNetworks, Artifact, DashboardOptions, LimitScope, NewRelease, Options,
     Platform, Retire, Supervision, Traces,
@@ -21,8 +22,7 @@ use super::{
     workspace::{Settings, Versions},
 };
 use crate::{
-    commands::{changes, endpoint_table::endpoints, running},
-    deploy::Plan,
+    commands::{endpoint_table::endpoints, running},
     exit::{Failure, FailureCode},
     models::{Fetched, LockPolicy, ModelPlace, fetch},
     output::{Endpoint, Output},
@@ -434,8 +434,8 @@ impl Session {
     /// What changed for callers, and how to call what is new, like the table at the start.
     fn print_changes(&self, before: &Manifest, after: &Manifest, table: &[Endpoint]) {
         for change in Plan::of_app(before, after) {
-            for (mark, line) in changes::lines(&change) {
-                self.output.status(mark.sign(), &line);
+            for Line { mark, text } in change.lines() {
+                self.output.status(mark.sign(), &text);
             }
         }
         let is_new = |row: &&Endpoint| {

@@ -2,7 +2,7 @@ use flash_protocol::manifest::{FORM, HeaderEntry, HttpEntry, RouteEntry};
 use flash_target::ArtifactSpec;
 
 use super::*;
-use crate::deploy::fixtures::{function, route, spec, worker};
+use crate::fixtures::{function, route, spec, worker};
 
 /// The mark of a change, as users see it.
 fn mark(action: Action) -> &'static str {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::field_change::FieldChange;
+use crate::field_change::FieldChange;
 
 /// Who writes the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,10 @@ const SECONDS_PER_HOUR: u64 = 3600;
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HourlyCost {
+pub struct HourlyCost {
+    /// With the least workers of each type.
     pub at_min: NanoDollars,
+    /// With the most.
     pub at_max: NanoDollars,
     /// Worker types without a known price: not included in the sums.
     pub unknown: Vec<String>,
@@ -44,7 +46,7 @@ fn per_hour(worker: &WorkerType, prices: &PriceList) -> Option<u64> {
 
 impl HourlyCost {
     /// For people: `$0.1234 to $1.2345`, and what is not included.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let dollars = |cost: NanoDollars| format!("${:.4}", cost.0 as f64 / 1e9);
         let unknown = match self.unknown.as_slice() {
             [] => String::new(),
@@ -59,7 +61,7 @@ mod tests {
     use flash_protocol::manifest::ComputeEntry;
 
     use super::*;
-    use crate::deploy::fixtures::spec;
+    use crate::fixtures::spec;
 
     #[test]
     fn an_hour_costs_its_workers_at_the_projects_prices() {

@@ -3,9 +3,12 @@ use serde::{Deserialize, Serialize};
 
 /// One part that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FieldChange {
+pub struct FieldChange {
+    /// Its name, such as `workers` or `input.text`; empty for an item with a single value.
     pub field: String,
+    /// Its value before; `None` if there was none.
     pub before: Option<String>,
+    /// Its value afterwards; `None` if there is none.
     pub after: Option<String>,
     /// Why it breaks callers.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! A small app and its releases, for the tests of this folder.
+//! A small app and its releases, for tests of whatever compares or stores releases.
 use std::collections::BTreeMap;
 
 use flash_protocol::{
@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 
 use flash_target::{ArtifactSpec, BuildOrigin, ReleaseSpec, RuntimeSettings};
 
-pub(super) fn worker(name: &str, kind: EndpointKind) -> WorkerType {
+/// A worker type with one CPU flavor and no settings of its own.
+pub fn worker(name: &str, kind: EndpointKind) -> WorkerType {
     WorkerType {
         name: name.to_owned(),
         kind,
@@ -37,7 +38,8 @@ pub(super) fn worker(name: &str, kind: EndpointKind) -> WorkerType {
     }
 }
 
-pub(super) fn function(name: &str, worker: &str, input: Value) -> FunctionEntry {
+/// A queue function with this input.
+pub fn function(name: &str, worker: &str, input: Value) -> FunctionEntry {
     FunctionEntry {
         name: name.to_owned(),
         owner: None,
@@ -60,7 +62,8 @@ pub(super) fn function(name: &str, worker: &str, input: Value) -> FunctionEntry 
     }
 }
 
-pub(super) fn route(method: &str, path: &str) -> FunctionEntry {
+/// A route of the worker type `web`.
+pub fn route(method: &str, path: &str) -> FunctionEntry {
     FunctionEntry {
         route: Some(RouteEntry { method: method.to_owned(), path: path.to_owned() }),
         arguments: vec![ArgumentEntry {
@@ -73,7 +76,8 @@ pub(super) fn route(method: &str, path: &str) -> FunctionEntry {
     }
 }
 
-pub(crate) fn manifest() -> Manifest {
+/// An app with a queue function and a route, each on its own worker type.
+pub fn manifest() -> Manifest {
     let input =
         json!({ "type": "object", "required": ["text"], "properties": { "text": { "type": "string" } } });
     Manifest {
@@ -86,7 +90,8 @@ pub(crate) fn manifest() -> Manifest {
     }
 }
 
-pub(super) fn spec() -> ReleaseSpec {
+/// A release of that app.
+pub fn spec() -> ReleaseSpec {
     ReleaseSpec {
         manifest: manifest(),
         commands: Vec::new(),

@@ -11,26 +11,32 @@ use flash_target::{CloudSettings, CommandSpec, ModelSpec, ReleaseSpec, RuntimeSe
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{
+use crate::{
     cost::{HourlyCost, hourly},
     field_change::FieldChange,
+    lines::Line,
     schema::{Direction, Schema, differences},
 };
 
 /// All changes, and the cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Plan {
+pub struct Plan {
+    /// What changes, by kind of item.
     pub changes: Vec<Change>,
-    /// `None` if nothing is live.
+    /// An hour of the live release; `None` if nothing is live.
     pub cost_before: Option<HourlyCost>,
+    /// An hour of the next one.
     pub cost_after: HourlyCost,
 }
 
 /// One item that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Change {
+pub struct Change {
+    /// What happens to it.
     pub action: Action,
+    /// Its kind.
     pub subject: Subject,
+    /// Its name; of a route, method and path.
     pub name: String,
     /// The changed parts, if they can be told apart.
     pub fields: Vec<FieldChange>,
@@ -42,31 +48,44 @@ pub(crate) struct Change {
 /// The kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Action {
+pub enum Action {
+    /// It is new.
     Create,
+    /// It stays, with other parts.
     Change,
+    /// It is gone afterwards.
     Destroy,
 }
 
 /// The kind of item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Subject {
+pub enum Subject {
+    /// A worker type of the app.
     WorkerType,
+    /// A function that takes jobs.
     Function,
+    /// A function that answers HTTP requests.
     Route,
+    /// A worker type that is a program.
     Command,
+    /// What the workers run, by its digest.
     Code,
+    /// A variable of workers.
     Variable,
+    /// A secret; its value is never shown.
     Secret,
+    /// A price that overrides the catalog's.
     Price,
+    /// The model of a worker type.
     Model,
+    /// How workers are run and stopped, and where.
     Setting,
 }
 
 impl Plan {
     /// What sending `next` changes when `live` is live.
-    pub(crate) fn between(live: Option<&ReleaseSpec>, next: &ReleaseSpec) -> Self {
+    pub fn between(live: Option<&ReleaseSpec>, next: &ReleaseSpec) -> Self {
         let mut list = List::default();
         list.worker_types(live.map_or(&[][..], |live| &live.manifest.workers), &next.manifest.workers);
         list.functions(live.map(|live| &live.manifest), &next.manifest);
@@ -92,20 +111,25 @@ impl Plan {
     }
 
     /// The differences between two versions of an app: its worker types and functions.
-    pub(crate) fn of_app(before: &Manifest, after: &Manifest) -> Vec<Change> {
+    pub fn of_app(before: &Manifest, after: &Manifest) -> Vec<Change> {
         let mut list = List::default();
         list.worker_types(&before.workers, &after.workers);
         list.functions(Some(before), after);
         list.0
     }
 
+    /// Every change in words.
+    pub fn lines(&self) -> Vec<Line> {
+        self.changes.iter().flat_map(Change::lines).collect()
+    }
+
     /// Whether nothing changes.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
     /// Why callers break, one reason each: `function clean: input.text: the field is removed`.
-    pub(crate) fn breaking(&self) -> Vec<String> {
+    pub fn breaking(&self) -> Vec<String> {
         let reasons = |change: &Change| {
             let head = format!("{} {}", change.subject.label(), change.name);
             let whole = change.breaking.iter().map(|why| format!("{head}: {why}"));
@@ -120,7 +144,7 @@ impl Plan {
 
 impl Subject {
     /// For people.
-    pub(crate) fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::WorkerType => "worker type",
             Self::Function => "function",
