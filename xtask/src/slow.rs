@@ -16,7 +16,7 @@ pub(crate) struct SlowTest {
 const RUNPOD: &[&str] =
     &["crates/flash-target-runpod/src", "flash-cli/tests/it/runpod.rs", "flash-cli/tests/it/support/runpod"];
 
-const SLOW: [SlowTest; 6] = [
+const SLOW: [SlowTest; 7] = [
     // Builds the same app twice in release mode, with all dependencies.
     SlowTest {
         name: "build::two_checkouts_in_different_directories_give_the_same_digests",
@@ -51,6 +51,11 @@ const SLOW: [SlowTest; 6] = [
             "flash-cli/templates/python",
             "flash-cli/tests/it/getting_started.rs",
         ],
+    },
+    // Builds the machine-learning library with what the templates need of it.
+    SlowTest {
+        name: "init::templates_with_models_become_members_of_a_workspace_and_pass_their_tests",
+        covers: &["flash-cli/templates", "crates/flash-models/Cargo.toml", "flash-cli/tests/it/init.rs"],
     },
     // Breaks each call of a deployment, one deployment after the other.
     SlowTest { name: "runpod::whichever_call_of_a_send_breaks_the_next_send_ends_right", covers: RUNPOD },

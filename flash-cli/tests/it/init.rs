@@ -2,6 +2,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use serde_json::{Value, json};
@@ -17,10 +18,8 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let directory = TempDir::new().unwrap();
-        let settings =
-            "[profile.dev]\ndebug = \"line-tables-only\"\n[profile.dev.package.\"*\"]\ndebug = false\n";
         fs::create_dir(directory.path().join(".cargo")).unwrap();
-        fs::write(directory.path().join(".cargo/config.toml"), settings).unwrap();
+        fs::write(directory.path().join(".cargo/config.toml"), dev_profile()).unwrap();
         Self { directory }
     }
 
@@ -40,12 +39,37 @@ impl Place {
         finish(&all, &self.path())
     }
 
+    /// A workspace with a member made from each of these templates.
+    fn workspace_of(templates: &[&str]) -> Self {
+        let place = Self::new();
+        fs::write(place.path().join("Cargo.toml"), "[workspace]\nresolver = \"3\"\n").unwrap();
+        for template in templates {
+            let name = format!("init-{template}");
+            let made = succeeded(&place.init(&[&name, "--template", template, "--yes", "--json"]));
+            assert_eq!(made["workspace"].as_str(), place.path().join("Cargo.toml").to_str(), "{made}");
+        }
+        place.lock(".");
+        place
+    }
+
     fn cargo_test(&self, directory: &str) {
-        let mut command = cargo(&["test", "--offline", "--quiet", "--workspace"]);
+        self.passes(directory, cargo(&["test", "--offline", "--quiet", "--workspace"]));
+    }
+
+    fn passes(&self, directory: &str, mut command: Command) {
         let done = Finished::of(command.current_dir(self.path().join(directory)).output().unwrap());
         assert_eq!(done.code, Some(0), "{}\n{}", done.stdout, done.stderr);
         assert!(done.stdout.contains("test result: ok. 2 passed"), "{}", done.stdout);
     }
+}
+
+/// The settings of this workspace for development builds, under which what it has compiled can be used again.
+fn dev_profile() -> String {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let dev = manifest["profile"]["dev"].clone();
+    let profile = toml::Table::from_iter([("dev".to_owned(), dev)]);
+    toml::Table::from_iter([("profile".to_owned(), profile.into())]).to_string()
 }
 
 fn succeeded(done: &Finished) -> Value {
@@ -83,15 +107,16 @@ async fn hello_passes_its_tests_and_serves() {
 
 #[test]
 fn other_templates_become_members_of_a_workspace_and_pass_their_tests() {
-    let place = Place::new();
-    fs::write(place.path().join("Cargo.toml"), "[workspace]\nresolver = \"3\"\n").unwrap();
-    for template in ["api", "jobs", "python"] {
-        let name = format!("init-{template}");
-        let made = succeeded(&place.init(&[&name, "--template", template, "--yes", "--json"]));
-        assert_eq!(made["workspace"].as_str(), place.path().join("Cargo.toml").to_str(), "{made}");
-    }
-    place.lock(".");
-    place.cargo_test(".");
+    Place::workspace_of(&["api", "jobs", "python"]).cargo_test(".");
+}
+
+/// The tests of these templates need no weights. Their build takes minutes, and with the directory of the workspace, each
+/// `flash run` of other tests would wait for it.
+#[test]
+fn templates_with_models_become_members_of_a_workspace_and_pass_their_tests() {
+    let mut command = cargo(&["test", "--offline", "--quiet", "--workspace"]);
+    command.env("CARGO_TARGET_DIR", root().join("target/test-templates"));
+    Place::workspace_of(&["chat", "embeddings", "pipeline"]).passes(".", command);
 }
 
 #[test]
