@@ -53,6 +53,21 @@ impl CpuTimes {
     }
 }
 
+/// The workers that a platform has started.
+pub(super) fn workers(platform: u32) -> Vec<u32> {
+    let parent_of =
+        |entry: &Path| stat_of(entry).and_then(|(process, stat)| Some((process, usage(&stat)?.0)));
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let children =
+        entries.filter_map(|entry| parent_of(&entry.path())).filter(|(_, parent)| *parent == platform);
+    children.map(|(process, _)| process).filter(|process| is_worker(*process)).collect()
+}
+
+fn is_worker(process: u32) -> bool {
+    let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|one| one.starts_with(WORKER.as_bytes()))
+}
+
 /// These processes and all below them, from each process's parent.
 fn descendants(servers: &[u32], all: &BTreeMap<u32, (u32, f64)>) -> BTreeSet<u32> {
     let mut found: BTreeSet<u32> = servers.iter().copied().collect();

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: flash compared with hand-written services, in one run on one machine; also `cargo xtask
-//! bench platform`, in its own folder, and `cargo xtask bench build` (`images`).
+//! bench platform` and `cargo xtask bench soak`, in their own folders, and `cargo xtask bench build` (`images`).
 //!
 //! One file per question: the cost of a pipeline with four hops (`pipeline`), the cost of one job (`noop`), how
 //! long the first job waits for its worker (`first_job`), and how bytes pass between workers (`pictures`). The sides are measured in turns, so that other load on
@@ -16,6 +16,7 @@ mod platform;
 mod programs;
 mod report;
 mod server;
+mod soak;
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -61,6 +62,7 @@ pub(crate) struct Arguments {
 enum Other {
     Platform(platform::Arguments),
     Build(images::Arguments),
+    Soak(soak::Arguments),
 }
 
 /// Builds, measures, reports.
@@ -72,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.other {
         Some(Other::Platform(arguments)) => return platform::run(arguments),
         Some(Other::Build(arguments)) => return images::run(arguments),
+        Some(Other::Soak(arguments)) => return soak::run(arguments),
         None => {}
     }
     programs::build(&["flash-cli", "bench-handwritten", "bench-pipeline"])?;

@@ -33,7 +33,7 @@ impl Machine {
 }
 
 /// Memory of a process that is in RAM, in megabytes.
-pub(super) fn resident_mb(process: u32) -> Option<f64> {
+pub(in super::super) fn resident_mb(process: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     kilobytes(&status, "VmRSS").map(|kilobytes| kilobytes as f64 * 1024.0 / 1e6)
 }

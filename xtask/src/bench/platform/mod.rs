@@ -21,6 +21,7 @@ use crate::{failure::Failure, output, prepare, steps::Steps};
 use app::{Platform, forget_jobs};
 use jobs::{CONNECTIONS, Load};
 use machine::Machine;
+pub(super) use machine::resident_mb;
 use report::Report;
 
 /// Measure the platform: jobs per second, latency, memory, restart, and the official Python worker for comparison.
@@ -63,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Raises the descriptor limit as far as allowed: thousands of connections are held here and, by inheritance,
 /// there.
-fn raise_open_files() {
+pub(super) fn raise_open_files() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         // If it cannot be raised, the connections fail with their own message.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
