@@ -1,7 +1,7 @@
 //! A change in words, as commands print it and the dashboard shows it.
 use super::{
     field_change::FieldChange,
-    plan::{Action, Change},
+    plan::{Action, Change, Plan},
 };
 
 /// What happens to the item of a line.
@@ -36,6 +36,13 @@ pub struct Line {
     pub mark: Mark,
     /// To what, and how.
     pub text: String,
+}
+
+impl Plan {
+    /// Every change in words.
+    pub fn lines(&self) -> Vec<Line> {
+        self.changes.iter().flat_map(Change::lines).collect()
+    }
 }
 
 impl Change {

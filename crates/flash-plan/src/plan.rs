@@ -14,7 +14,6 @@ use serde_json::{Map, Value, json};
 use crate::{
     cost::{HourlyCost, hourly},
     field_change::FieldChange,
-    lines::Line,
     schema::{Direction, Schema, differences},
 };
 
@@ -116,11 +115,6 @@ impl Plan {
         list.worker_types(&before.workers, &after.workers);
         list.functions(Some(before), after);
         list.0
-    }
-
-    /// Every change in words.
-    pub fn lines(&self) -> Vec<Line> {
-        self.changes.iter().flat_map(Change::lines).collect()
     }
 
     /// Whether nothing changes.
