@@ -18,7 +18,8 @@ pub mod view;
 pub use asset::{Asset, asset};
 pub use headers::PAGE_HEADERS;
 pub use page::{
-    costs, failed, log_item, login, logs, message, models, overview, request, requests, schedules, workers,
+    costs, failed, log_item, login, logs, message, models, overview, releases, request, requests, schedules,
+    way_back, workers,
 };
 pub use session::{Sessions, Transport};
 

@@ -1,11 +1,13 @@
 //! What the pages show, as plain data. Times are milliseconds since 1970, amounts billionths of a dollar.
 mod costs;
 mod pages;
+mod releases;
 
 use std::time::Duration;
 
 pub use costs::{Costs, DayCost, FunctionCost, TypeCost};
 pub use pages::Page;
+pub use releases::{ChangeLine, ShownChanges, ShownRelease, ShownState, WayBack};
 
 /// What every page has around its content.
 #[derive(Debug, Clone, Default)]

@@ -48,7 +48,11 @@ mod webhook;
 mod worker_id;
 
 pub use error::{DeployError, StartError};
-pub use gateway::{Access, AllowedHosts, ApiKey, DailyCost, DailyCosts, DashboardOptions, KeyHash, KeyRing};
+pub use flash_dashboard::view::{ChangeLine, ShownChanges, ShownRelease, ShownState, WayBack};
+pub use gateway::{
+    Access, AllowedHosts, ApiKey, DailyCost, DailyCosts, DashboardOptions, KeyHash, KeyRing, ReleaseHistory,
+    Rollback,
+};
 pub use launch::{Artifact, Images};
 pub use listener::{ConnectionShare, Listeners, Received, serve as serve_connections};
 pub use machine::Machine;

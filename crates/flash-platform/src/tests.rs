@@ -47,6 +47,7 @@ async fn start(store: &Path) -> Bench {
             place: "test".to_owned(),
             log: None,
             cost_command: None,
+            releases: None,
             daily_costs: None,
             hides_values: Arc::default(),
         },

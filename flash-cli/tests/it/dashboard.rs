@@ -3,6 +3,7 @@ mod accessibility;
 mod environment;
 mod many_requests;
 mod quiet;
+mod releases;
 
 use fantoccini::{Client as Browser, Locator};
 use nix::{

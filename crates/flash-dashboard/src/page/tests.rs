@@ -87,6 +87,30 @@ fn full_overview() -> Overview {
     }
 }
 
+fn plan() -> ShownChanges {
+    ShownChanges {
+        lines: vec![ChangeLine { sign: "+", text: text() }],
+        items: 1,
+        left_out: 3,
+        breaking: vec![text()],
+        cost_before: Some(text()),
+        cost_after: "$1".to_owned(),
+    }
+}
+
+fn release(state: ShownState) -> ShownRelease {
+    ShownRelease {
+        number: 2,
+        created_ms: 1,
+        state,
+        commit: Some(text()),
+        digest: text(),
+        notes: vec![text()],
+        can_return: true,
+        changes: Some((Some(1), plan())),
+    }
+}
+
 /// All pages with all that they can show.
 fn full_pages() -> Vec<String> {
     let frame = &frame_of_app();
@@ -199,6 +223,8 @@ fn full_pages() -> Vec<String> {
                 curves: full_overview().curves,
             },
         ),
+        releases(frame, &[ShownState::Starting, ShownState::Live, ShownState::Failed].map(release)),
+        way_back(frame, &WayBack { to: 2, base: Some(3), changes: plan(), taken_back: vec![text()] }),
         message(frame, HOSTILE, HOSTILE),
         login(HOSTILE, Some(HOSTILE)),
         log_item(&line(Level::Info)),
@@ -218,6 +244,7 @@ fn empty_pages() -> Vec<String> {
         failed(frame, &Failed::default()),
         schedules(frame, &[]),
         models(frame, &Models::default()),
+        releases(frame, &[]),
     ]
 }
 

@@ -19,11 +19,13 @@ pub enum Page {
     Schedules,
     /// Models and batches.
     Models,
+    /// The releases of an environment.
+    Releases,
 }
 
 impl Page {
     /// All, in the order of the navigation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Overview,
         Self::Requests,
         Self::Workers,
@@ -32,6 +34,7 @@ impl Page {
         Self::Failed,
         Self::Schedules,
         Self::Models,
+        Self::Releases,
     ];
 
     /// Its address.
@@ -45,6 +48,7 @@ impl Page {
             Self::Failed => "/_flash/failed",
             Self::Schedules => "/_flash/schedules",
             Self::Models => "/_flash/models",
+            Self::Releases => "/_flash/releases",
         }
     }
 
@@ -58,6 +62,7 @@ impl Page {
             Self::Failed => "Failed",
             Self::Schedules => "Schedules",
             Self::Models => "Models",
+            Self::Releases => "Releases",
         }
     }
 }

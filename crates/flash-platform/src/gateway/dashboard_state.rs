@@ -4,7 +4,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use flash_dashboard::Sessions;
+use async_trait::async_trait;
+use flash_dashboard::{
+    Sessions,
+    view::{ShownRelease, WayBack},
+};
 use flash_logs::LogStore;
 use flash_protocol::catalogue::NanoDollars;
 
@@ -22,6 +26,8 @@ pub struct DashboardOptions {
     pub cost_command: Option<String>,
     /// What was spent on each day, where that is kept.
     pub daily_costs: Option<Arc<dyn DailyCosts>>,
+    /// The releases, where there is a history of them; without, the dashboard has no page for them.
+    pub releases: Option<Arc<dyn ReleaseHistory>>,
     /// Whether inputs and outputs of jobs are hidden. The owner may change it at any time.
     pub hides_values: Arc<AtomicBool>,
 }
@@ -42,6 +48,41 @@ pub struct DailyCost {
     pub day_ms: u64,
     /// The bills of worker types, by name.
     pub workers: Vec<(String, NanoDollars)>,
+}
+
+/// The releases of an environment, and the way back to one. Whoever owns them checks all that is asked for.
+#[async_trait]
+pub trait ReleaseHistory: Send + Sync {
+    /// The latest ones, the newest first.
+    ///
+    /// # Errors
+    /// Why they cannot be read, for people.
+    async fn latest(&self) -> Result<Vec<ShownRelease>, String>;
+
+    /// What going back to a release would change now.
+    ///
+    /// # Errors
+    /// Why it cannot be gone back to, for people.
+    async fn way_back(&self, to: u64) -> Result<WayBack, String>;
+
+    /// Begins to go back to a release. It goes on when this returns, whether anybody waits or not: the list of releases
+    /// says how it ended.
+    ///
+    /// # Errors
+    /// Why it was refused, for people: the release cannot be gone back to, another one is live than when the plan was
+    /// shown, or callers would break and that was not allowed.
+    async fn roll_back(&self, wanted: Rollback) -> Result<(), String>;
+}
+
+/// A rollback that somebody has confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollback {
+    /// The release to go back to.
+    pub to: u64,
+    /// The release that was live when its plan was shown; `None`: none was.
+    pub base: Option<u64>,
+    /// Whether callers may break.
+    pub allow_breaking: bool,
 }
 
 /// See the module.

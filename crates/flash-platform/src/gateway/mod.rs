@@ -46,7 +46,7 @@ mod worker_api;
 mod worker_key;
 
 pub(crate) use dashboard_state::Dashboard;
-pub use dashboard_state::{DailyCost, DailyCosts, DashboardOptions};
+pub use dashboard_state::{DailyCost, DailyCosts, DashboardOptions, ReleaseHistory, Rollback};
 pub use hosts::AllowedHosts;
 pub use keys::{Access, ApiKey, KeyHash, KeyRing};
 pub(crate) use server::serve;

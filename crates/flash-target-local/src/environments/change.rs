@@ -65,13 +65,29 @@ pub(super) async fn rollback(
     let live = live(host, &running).await?;
     is_still(id, base, live.as_ref(), "rollback NAME")?;
     let to = goal(host, &running, live.as_ref(), to).await?;
-    let spec = release::stored_spec(host, &running, to).await?;
-    if !running.directory.artifact(spec.artifact.digest()).is_dir() {
-        let message = format!("the artifact of release {to} is no longer kept");
-        return Err(TargetError::new(Problem::Refused, message)
-            .hint(format!("check out its commit and send it again: flash deploy send {}", id.name)));
-    }
+    let spec = kept_spec(host, &running, to).await?;
     deploy(host, &running, live.as_ref(), Wanted { spec, notes, rollback_of: Some(to) }, steps).await
+}
+
+/// Whether this release can be gone back to now. Returns the number of the live one.
+pub(super) async fn way_back(host: &Host, running: &Running, to: u64) -> Result<Option<u64>, TargetError> {
+    let live = live(host, running).await?;
+    goal(host, running, live.as_ref(), Some(to)).await?;
+    kept_spec(host, running, to).await?;
+    Ok(live.map(|live| live.record.number))
+}
+
+/// The spec of a release whose artifact is still there.
+async fn kept_spec(host: &Host, running: &Running, number: u64) -> Result<ReleaseSpec, TargetError> {
+    let spec = release::stored_spec(host, running, number).await?;
+    if running.directory.artifact(spec.artifact.digest()).is_dir() {
+        return Ok(spec);
+    }
+    let message = format!("the artifact of release {number} is no longer kept");
+    Err(TargetError::new(Problem::Refused, message).hint(format!(
+        "check out its commit and send it again: flash deploy send {}",
+        running.stored.id.name
+    )))
 }
 
 /// The release to go back to.

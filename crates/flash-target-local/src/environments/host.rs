@@ -3,7 +3,7 @@
 //! The parts beside this file work on it; it does none of their work.
 use std::{collections::BTreeMap, sync::Arc};
 
-use flash_platform::Machine;
+use flash_platform::{Machine, ReleaseHistory};
 use flash_target::{EnvironmentId, Problem, TargetError};
 use parking_lot::{Mutex, MutexGuard};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,8 +16,13 @@ use crate::{
     report::SharedReport,
 };
 
+/// Makes the history of an environment's releases. It changes what is live, which this file knows nothing of.
+pub(super) type HistoryOf = Box<dyn Fn(&EnvironmentId) -> Arc<dyn ReleaseHistory> + Send + Sync>;
+
 /// See the module.
 pub(super) struct Host {
+    /// Makes what the dashboards of environments show and change of their releases.
+    pub history: HistoryOf,
     pub directory: DataDirectory,
     pub database: Database,
     pub cipher: Arc<Cipher>,
@@ -37,6 +42,7 @@ pub(super) struct Host {
 impl Host {
     /// Without environments.
     pub(super) fn new(
+        history: HistoryOf,
         directory: DataDirectory,
         database: Database,
         cipher: Cipher,
@@ -44,6 +50,7 @@ impl Host {
         report: SharedReport,
     ) -> Self {
         Self {
+            history,
             directory,
             database,
             cipher: Arc::new(cipher),

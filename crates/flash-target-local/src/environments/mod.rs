@@ -3,7 +3,7 @@
 //! [`Environments`] is what the server can ask for. `host` is what they share, and the parts work on it: `startup`,
 //! `restart` and `shutdown` follow the service, `create` and `remove` the list of environments, `change` what is live;
 //! `platform` and `release` make what runs, `prune` deletes what nobody needs; `view` reports, `keys`, `secrets` and
-//! `costs`, `days`, `scales` and `schedules` hold what their names say. The database is authoritative: what runs is made to match it.
+//! `costs`, `days`, `releases`, `scales` and `schedules` hold what their names say. The database is authoritative: what runs is made to match it.
 mod blocking;
 mod change;
 mod costs;
@@ -15,6 +15,7 @@ mod keys;
 mod platform;
 mod prune;
 mod release;
+mod releases;
 mod remove;
 mod restart;
 mod running;

@@ -102,7 +102,7 @@ fn options(
     running: &Running,
     listener: TcpListener,
     runtime: &RuntimeSettings,
-    Host { machine, database, .. }: &Host,
+    Host { machine, database, history, .. }: &Host,
 ) -> Options {
     let default = Supervision::default();
     Options {
@@ -115,6 +115,7 @@ fn options(
             log: Some(running.logs.store()),
             cost_command: Some(format!("flash cost {}", running.stored.id.name)),
             daily_costs: Some(Arc::new(DaysOf::new(database.clone(), running.stored.key))),
+            releases: Some(history(&running.stored.id)),
             hides_values: running.hides_values.clone(),
         },
         drain_time: Duration::from_secs(runtime.drain_seconds),

@@ -1,10 +1,20 @@
 //! The start of the service: opens the data and starts what should run.
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Weak},
+};
 
 use flash_platform::{LimitScope, Listeners, Machine};
 use flash_target::{Problem, TargetError};
 
-use super::{blocking::blocking, costs, host::Host, keys, restart};
+use super::{
+    blocking::blocking,
+    costs,
+    host::{HistoryOf, Host},
+    keys,
+    releases::ReleasesOf,
+    restart,
+};
 use crate::{
     cipher::Cipher,
     database::{Database, StoredEnvironment},
@@ -34,7 +44,11 @@ pub(super) async fn open(directory: DataDirectory, report: SharedReport) -> Resu
     let warnings = report.clone();
     let machine = Machine::start(LimitScope::All, Listeners::Several, move |text| warnings.warning(&text))
         .map_err(|error| TargetError::of(Problem::Failed, error))?;
-    let host = Arc::new(Host::new(directory, database, cipher, machine, report));
+    let host = Arc::new_cyclic(|me: &Weak<Host>| {
+        let me = me.clone();
+        let history: HistoryOf = Box::new(move |id| Arc::new(ReleasesOf::new(me.clone(), id.clone())));
+        Host::new(history, directory, database, cipher, machine, report)
+    });
     for stored in stored {
         let id = stored.id.clone();
         if let Err(error) = host.add(stored).await {

@@ -238,6 +238,7 @@ impl Session {
                 place: "flash run".to_owned(),
                 log: Some(log.clone()),
                 cost_command: None,
+                releases: None,
                 daily_costs: None,
                 hides_values: Arc::new(self.hides_values.into()),
             },

@@ -36,6 +36,7 @@ fn pages(state: &GatewayState) -> Vec<Page> {
         Page::Failed => has_queue,
         Page::Schedules => !state.dashboard.schedules.overview(Timestamp::now()).is_empty(),
         Page::Models => has_models,
+        Page::Releases => state.dashboard.options.releases.is_some(),
     };
     Page::ALL.into_iter().filter(is_there).collect()
 }

@@ -10,6 +10,7 @@ mod frame;
 mod logs;
 mod models;
 mod overview;
+mod releases;
 mod request;
 mod requests;
 mod schedules;
@@ -32,7 +33,8 @@ use super::{error::Refusal, extract::Segments, readable, state::GatewayState};
 pub(super) use session::{has_session, is_open, to_login};
 
 /// Paths that only change something, by their beginning.
-const CHANGES: [&str; 4] = ["/_flash/jobs/", "/_flash/run/", "/_flash/schedules/", "/_flash/logout"];
+const CHANGES: [&str; 5] =
+    ["/_flash/jobs/", "/_flash/rollback/", "/_flash/run/", "/_flash/schedules/", "/_flash/logout"];
 
 /// All paths of the dashboard.
 pub(super) fn router() -> Router<Arc<GatewayState>> {
@@ -46,6 +48,7 @@ pub(super) fn router() -> Router<Arc<GatewayState>> {
         .route("/_flash/schedules/{function}/run", post(changes::run_schedule))
         .route("/_flash/schedules/{function}/pause", post(changes::pause_schedule))
         .route("/_flash/schedules/{function}/resume", post(changes::resume_schedule))
+        .route("/_flash/rollback/{number}", post(releases::roll_back))
         .route("/_flash/login", post(session::log_in))
         .layer(from_fn(session::own_pages_only));
     Router::new()
@@ -60,6 +63,8 @@ pub(super) fn router() -> Router<Arc<GatewayState>> {
         .route("/_flash/failed", get(failed::page))
         .route("/_flash/schedules", get(schedules::page))
         .route("/_flash/models", get(models::page))
+        .route("/_flash/releases", get(releases::page))
+        .route("/_flash/releases/{number}", get(releases::way_back))
         .route("/_flash/login", get(session::login_page))
         .route("/_flash/login/token", post(session::token))
         .route("/_flash/assets/{file}", get(asset))

@@ -45,6 +45,7 @@ impl Bench {
                 place: "test".to_owned(),
                 log: None,
                 cost_command: None,
+                releases: None,
                 daily_costs: None,
                 hides_values: Arc::default(),
             },
