@@ -60,6 +60,10 @@ pub struct ContainerSpec {
     pub name: String,
     /// The image's ID in the engine's store.
     pub image: String,
+    /// Replaces the image's entry point, unless it is empty.
+    pub entrypoint: Vec<String>,
+    /// Replaces the image's default arguments, unless both it and `entrypoint` are empty.
+    pub arguments: Vec<String>,
     /// In addition to the image's. A later one takes precedence.
     pub environment: Vec<(String, String)>,
     /// Its limits; `None`: not limited.
@@ -111,7 +115,8 @@ impl Engine {
     /// # Errors
     /// When one of its variables cannot be passed.
     pub fn run(&self, spec: &ContainerSpec) -> Result<Call, EngineError> {
-        let ContainerSpec { name, image, environment, resources, shm_mib, gpus } = spec;
+        let ContainerSpec { name, image, entrypoint, arguments: own, environment, resources, shm_mib, gpus } =
+            spec;
         let mut arguments = self.words(&["run", "--name", name, "--network=host", "--pull=never"]);
         arguments.push(format!("--label=dev.flash.platform={}", std::process::id()));
         arguments.push(match self.kind {
@@ -137,7 +142,12 @@ impl Engine {
         }
         // Last of the options, so that the project's settings take precedence.
         arguments.extend(self.run_arguments.iter().cloned());
+        // The engines take one word as the entry point, and its other words as arguments.
+        let (program, words) =
+            entrypoint.split_first().map_or((None, &[][..]), |(first, rest)| (Some(first), rest));
+        arguments.extend(program.map(|program| format!("--entrypoint={program}")));
         arguments.push(image.clone());
+        arguments.extend(words.iter().chain(own).cloned());
         Ok(Call {
             arguments,
             environment: passed
@@ -209,6 +219,16 @@ impl Engine {
     /// Prints the id and name of each image.
     pub(super) fn list_images(&self) -> Vec<String> {
         self.words(&["images", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}"])
+    }
+
+    /// Prints the ID of an image of the store, and its platform.
+    pub(super) fn inspect_image(&self, name: &str) -> Vec<String> {
+        self.words(&["image", "inspect", "--format={{.Id}} {{.Os}}/{{.Architecture}}", name])
+    }
+
+    /// Fetches an image from its registry into the store.
+    pub(super) fn pull(&self, name: &str) -> Vec<String> {
+        self.words(&["pull", "--quiet", name])
     }
 
     /// Gives an image an additional name.
@@ -295,6 +315,8 @@ mod tests {
         ContainerSpec {
             name: "flash-greeter-1a2b3c".to_owned(),
             image: "sha256:abc".to_owned(),
+            entrypoint: Vec::new(),
+            arguments: Vec::new(),
             environment: environment.iter().map(owned).collect(),
             resources: Some(Resources { vcpus: Some(4), memory_gb: Some(8), processes: 4096 }),
             shm_mib: Some(256),
@@ -376,6 +398,21 @@ mod tests {
     fn a_later_variable_wins() {
         let call = engine(Kind::Podman).run(&spec(&[("PORT", "80"), ("PORT", "0")])).unwrap();
         assert_eq!(call.environment, [("PORT".to_owned(), "0".to_owned())]);
+    }
+
+    #[test]
+    fn an_entry_point_and_arguments_of_its_own_replace_those_of_the_image() {
+        let words = |entrypoint: &[&str], arguments: &[&str]| {
+            let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+            let spec =
+                ContainerSpec { entrypoint: owned(entrypoint), arguments: owned(arguments), ..spec(&[]) };
+            let mut words = engine(Kind::Docker).run(&spec).unwrap().arguments;
+            let own = words.iter().position(|word| word.starts_with("--volume")).unwrap() + 1;
+            words.split_off(own)
+        };
+        assert_eq!(words(&[], &["--port", "1"]), ["sha256:abc", "--port", "1"]);
+        let both = words(&["python3", "-u"], &["worker.py"]);
+        assert_eq!(both, ["--entrypoint=python3", "sha256:abc", "-u", "worker.py"]);
     }
 
     #[test]

@@ -5,6 +5,17 @@ use flash_image::LayoutError;
 
 use super::Kind;
 
+/// Why an image could not be pulled, as far as the engine's message tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullProblem {
+    /// The registry has no image of this name.
+    NotFound,
+    /// The registry does not let us have it; some say so of images that do not exist, too.
+    Denied,
+    /// Anything else, such as a registry that does not answer.
+    Other,
+}
+
 /// Why an engine failed.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the message of each variant says what it is")]
@@ -27,6 +38,10 @@ pub enum EngineError {
     Elsewhere(&'static str),
     #[error("the variable `{name}` has a multi-line value, which {engine} cannot pass to a container")]
     ManyLines { name: String, engine: &'static str },
+    #[error("cannot pull the image `{image}`: {reason}")]
+    Pull { image: String, problem: PullProblem, reason: String },
+    #[error("the image `{image}` is for {has}; this machine needs one for {wanted}")]
+    Platform { image: String, has: String, wanted: String },
     #[error(transparent)]
     Layout(#[from] LayoutError),
     #[error("cannot pack the image for the engine")]

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flash_protocol::{
-    BatchLimits, Lifetime, Retries, Schedule,
+    BatchLimits, Lifetime, Program, Retries, Schedule,
     manifest::{
         ArgumentSource, EndpointKind, FunctionEntry, FunctionSettings, Manifest, ScalerEntry, WorkerType,
     },
@@ -586,9 +586,13 @@ const HTTP: &str = "http";
 const MODELS: &str = "openai";
 
 fn command_fields(command: &CommandSpec) -> Fields {
-    let mut line = vec![command.program.display().to_string()];
-    line.extend(command.arguments.iter().cloned());
-    vec![("command", line.join(" ")), ("health_path", command.health_path.clone())]
+    let mut fields = vec![("command", command.program.line()), ("health_path", command.health_path.clone())];
+    if let Program::Image { image, entrypoint, arguments } = &command.program {
+        let words = entrypoint.iter().chain(arguments).map(String::as_str).collect::<Vec<_>>();
+        fields[0] = ("image", image.clone());
+        fields.insert(1, ("arguments", words.join(" ")));
+    }
+    fields
 }
 
 /// By name: a value may be a misplaced secret.

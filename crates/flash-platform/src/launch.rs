@@ -1,8 +1,8 @@
 //! How to start a worker: program or image, directory, environment variables.
 //!
 //! A worker of the app is the app binary with a role, as built on this machine or in an image. A command is any other
-//! program that uses the provider's worker protocol or serves HTTP. It gets the provider's variables, but not those
-//! of Flash.
+//! program, or an image, that uses the provider's worker protocol or serves HTTP. It gets the provider's variables, but
+//! not those of Flash.
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use std::{
 
 use flash_containers::{ContainerSpec, Engine};
 use flash_protocol::{
-    CommandWorker,
+    CommandWorker, Program,
     catalogue::NanoDollars,
     manifest::{EndpointKind, Manifest, WorkerType},
     variables,
@@ -53,10 +53,19 @@ pub struct Images {
     pub directory: PathBuf,
 }
 
+impl Images {
+    /// Starts a container of one of them.
+    fn start(&self, id: &WorkerId, spec: ContainerSpec) -> Start {
+        Start::Container { engine: self.engine.clone(), spec, directory: self.directory.join(id.to_string()) }
+    }
+}
+
 /// What all workers of a release have in common.
 #[derive(Clone)]
 pub(crate) struct Launch {
     pub artifact: Artifact,
+    /// The images of commands that are images.
+    pub programs: Option<Arc<Images>>,
     /// Where processes run: the app's package directory.
     pub directory: PathBuf,
     /// Variables of the project (`.env`).
@@ -107,7 +116,7 @@ impl Launch {
         price: Option<NanoDollars>,
     ) -> Result<Start, String> {
         if let Some(command) = self.command(&worker_type.name) {
-            return Ok(Start::Process(self.command_spec(command, id, key, port)));
+            return self.command_start(command, id, key, port);
         }
         let mut environment = self.app_environment(worker_type, id, key);
         environment.extend(price.map(|price| owned((variables::PRICE, price.0.to_string()))));
@@ -129,11 +138,7 @@ impl Launch {
             Artifact::Images(images) => {
                 let image = images.ids.get(&worker_type.name);
                 let image = image.ok_or_else(|| format!("no image built for `{}`", worker_type.name))?;
-                Ok(Start::Container {
-                    engine: images.engine.clone(),
-                    spec: container(id, image, environment),
-                    directory: images.directory.join(id.to_string()),
-                })
+                Ok(images.start(id, container(id, image, environment)))
             }
         }
     }
@@ -165,8 +170,50 @@ impl Launch {
         self.environment.iter().cloned().chain(own).collect()
     }
 
-    fn command_spec(&self, command: &CommandWorker, id: &WorkerId, key: &str, port: Option<u16>) -> Spec {
-        let CommandWorker { worker_type, program, arguments, environment, health_path } = command;
+    /// Starts a worker that is a separate program.
+    fn command_start(
+        &self,
+        command: &CommandWorker,
+        id: &WorkerId,
+        key: &str,
+        port: Option<u16>,
+    ) -> Result<Start, String> {
+        let environment = self.command_environment(command, id, key, port);
+        match &command.program {
+            Program::Command { program, arguments } => Ok(Start::Process(Spec {
+                program: self.in_project(program),
+                arguments: arguments.clone(),
+                directory: self.directory.clone(),
+                environment,
+            })),
+            Program::Image { image, entrypoint, arguments } => {
+                let name = &command.worker_type.name;
+                let stored = self.programs.as_ref().and_then(|images| Some((images, images.ids.get(name)?)));
+                let (images, image) =
+                    stored.ok_or_else(|| format!("the image of `{name}`, {image}, was not fetched"))?;
+                let with_port =
+                    |words: &[String]| words.iter().map(|word| with_port(word, port)).collect::<Vec<_>>();
+                Ok(images.start(
+                    id,
+                    ContainerSpec {
+                        entrypoint: with_port(entrypoint),
+                        arguments: with_port(arguments),
+                        ..container(id, image, environment)
+                    },
+                ))
+            }
+        }
+    }
+
+    /// The variables of a separate program.
+    fn command_environment(
+        &self,
+        command: &CommandWorker,
+        id: &WorkerId,
+        key: &str,
+        port: Option<u16>,
+    ) -> Vec<(String, String)> {
+        let CommandWorker { worker_type, environment, health_path, .. } = command;
         let defaults = CHECKS_OFF
             .map(|name| (name, "true".to_owned()))
             .into_iter()
@@ -180,20 +227,8 @@ impl Launch {
             ]
         });
         let own = self.protocol(worker_type, id, key).into_iter().chain(serving).map(owned);
-        let environment = self
-            .environment
-            .iter()
-            .cloned()
-            .chain(defaults.map(owned))
-            .chain(environment.iter().cloned())
-            .chain(own)
-            .collect();
-        Spec {
-            program: self.in_project(program),
-            arguments: arguments.clone(),
-            directory: self.directory.clone(),
-            environment,
-        }
+        let project = self.environment.iter().cloned().chain(defaults.map(owned));
+        project.chain(environment.iter().cloned()).chain(own).collect()
     }
 
     /// An absolute path, because relative paths depend on the system here.
@@ -239,6 +274,11 @@ fn size_of_files(directory: &Path) -> Option<u64> {
     (bytes > 0).then_some(bytes)
 }
 
+/// An argument with the port in place of `$PORT`: images take it as an argument rather than as a variable.
+fn with_port(word: &str, port: Option<u16>) -> String {
+    port.map_or_else(|| word.to_owned(), |port| flash_protocol::with_port(word, port))
+}
+
 /// A container does not inherit environment variables, so those that a process would inherit are passed too.
 fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> ContainerSpec {
     // Names that are not Unicode are of neither kind.
@@ -250,6 +290,8 @@ fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> 
     ContainerSpec {
         name: format!("flash-{id}"),
         image: image.to_owned(),
+        entrypoint: Vec::new(),
+        arguments: Vec::new(),
         environment: inherited.chain(environment).collect(),
         resources: None,
         shm_mib: None,

@@ -95,8 +95,17 @@ impl Platform {
 
     /// Makes a release, without workers.
     fn release(&self, new: NewRelease) -> Arc<Release> {
-        let NewRelease { number, mut manifest, commands, artifact, directory, environment, prices, models } =
-            new;
+        let NewRelease {
+            number,
+            mut manifest,
+            commands,
+            artifact,
+            programs,
+            directory,
+            environment,
+            prices,
+            models,
+        } = new;
         for command in &commands {
             if manifest.worker(&command.worker_type.name).is_none() {
                 manifest.workers.push(command.worker_type.clone());
@@ -110,11 +119,12 @@ impl Platform {
             }
             None => next.fetch_add(1, Ordering::Relaxed),
         };
-        if matches!(artifact, Artifact::Images(_)) {
+        if matches!(artifact, Artifact::Images(_)) || programs.is_some() {
             self.shared.has_containers.store(true, Ordering::Relaxed);
         }
         let launch = Launch {
             artifact,
+            programs,
             directory,
             environment,
             endpoints: launch::endpoint_map(&manifest, &self.worker_url()),

@@ -17,7 +17,7 @@ use flash_protocol::{
 use super::{
     hops::{Hop, now_ms},
     interface::{InputSchemas, RouteTable, render_openapi},
-    launch::{Artifact, Launch},
+    launch::{Artifact, Images, Launch},
     meter::Meter,
     pool::{JobRules, Pool, PoolContext},
     queue::{Ended, Next, OnEnd},
@@ -38,6 +38,8 @@ pub struct NewRelease {
     pub commands: Vec<CommandWorker>,
     /// What the app's workers run.
     pub artifact: Artifact,
+    /// The images of `commands` that are images.
+    pub programs: Option<Arc<Images>>,
     /// The working directory of workers that are processes.
     pub directory: PathBuf,
     /// Variables for all workers, secrets included; of several with the same name, the last one counts.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use flash_protocol::{
-    CommandWorker, GpuPool,
+    CommandWorker, GpuPool, Program,
     catalogue::PriceList,
     manifest::{App, ComputeEntry, EndpointKind, Manifest, WorkerType},
     wire::envelope::Envelope,
@@ -79,6 +79,7 @@ fn release(number: u64) -> NewRelease {
         },
         commands: Vec::new(),
         artifact: Artifact::Binaries(Arc::default()),
+        programs: None,
         directory: "/".into(),
         environment: Vec::new(),
         prices: PriceList::default(),
@@ -115,8 +116,7 @@ fn worker_type(name: &str, workers_max: u32) -> WorkerType {
 fn of_script(number: u64, script: &str) -> NewRelease {
     let command = CommandWorker {
         worker_type: worker_type("script", 1),
-        program: "sh".into(),
-        arguments: vec!["-c".into(), script.into()],
+        program: Program::command("sh", ["-c", script]),
         environment: Vec::new(),
         health_path: "/ping".into(),
     };

@@ -38,7 +38,7 @@ pub mod wire;
 
 pub use batch::{BatchLimits, BatchRun};
 pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
-pub use command_worker::CommandWorker;
+pub use command_worker::{CommandWorker, Program, with_port};
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};
 pub use generation::{GenerationEnd, Generations, GenerationsByModel, LATENCY_BOUNDS, Latencies, ModelLoad};
 pub use gpu::GpuStatus;

@@ -12,7 +12,7 @@ use super::{
     artifact,
     connection::{Connection, broke_off},
     directory::DataDirectory,
-    process,
+    process, programs,
     wire::{ChangeRequest, LOGS, LogRequest, LogResponse, Query},
 };
 
@@ -157,7 +157,8 @@ impl Target for LocalTarget {
 
     async fn preflight(&self, id: &EnvironmentId, spec: &ReleaseSpec) -> Result<Preflight, TargetError> {
         let scales: Vec<ManualScale> = self.ask(Query::Scales { id: id.clone() }).await?;
-        Ok(Preflight { changes: taken_back(&scales, spec), ..Preflight::default() })
+        let problems = programs::problems(spec).await;
+        Ok(Preflight { problems, changes: taken_back(&scales, spec), ..Preflight::default() })
     }
 
     async fn scale(

@@ -21,6 +21,7 @@ mod lock;
 mod logs;
 mod port;
 mod process;
+mod programs;
 mod report;
 mod server;
 mod service;

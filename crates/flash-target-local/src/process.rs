@@ -39,7 +39,7 @@ const SHOWN_LINES: usize = 20;
 
 /// Variables that the service, and so every worker, inherits from the command that starts it. Others, such as keys
 /// that happen to be set in a shell, are dropped.
-const INHERITED: [&str; 20] = [
+const INHERITED: [&str; 26] = [
     "HOME",
     "USER",
     "LOGNAME",
@@ -56,6 +56,13 @@ const INHERITED: [&str; 20] = [
     "LD_LIBRARY_PATH",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    // The settings and logins of container engines.
+    "CONTAINERS_CONF",
+    "CONTAINERS_REGISTRIES_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "REGISTRY_AUTH_FILE",
+    "DOCKER_CONFIG",
+    "DOCKER_HOST",
     "CUDA_HOME",
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_VISIBLE_DEVICES",

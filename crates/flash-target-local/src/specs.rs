@@ -1,5 +1,8 @@
 //! Releases for tests.
-use flash_protocol::manifest::{App, ComputeEntry, EndpointKind, Manifest, WorkerType};
+use flash_protocol::{
+    Program,
+    manifest::{App, ComputeEntry, EndpointKind, Manifest, WorkerType},
+};
 
 use flash_target::{ArtifactSpec, BuildOrigin, CommandSpec, ReleaseSpec, RuntimeSettings};
 
@@ -33,8 +36,7 @@ pub(super) fn worker(name: &str, workers_max: u32, script: &str) -> CommandSpec 
             model: None,
             start_timeout_seconds: None,
         },
-        program: "sh".into(),
-        arguments: vec!["-c".into(), script.into()],
+        program: Program::command("sh", ["-c", script]),
         environment: Default::default(),
         health_path: "/ping".into(),
     }

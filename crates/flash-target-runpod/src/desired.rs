@@ -2,8 +2,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use flash_protocol::{
+    Program,
     manifest::{ComputeEntry, EndpointKind, ScalerEntry, WorkerType},
-    variables,
+    variables, with_port,
 };
 use flash_target::{ArtifactSpec, CommandSpec, EnvironmentId, Finding, ReleaseSpec};
 
@@ -74,7 +75,22 @@ pub(crate) fn refusals(spec: &ReleaseSpec) -> Vec<Finding> {
             ),
         })
     });
-    refused.collect()
+    refused.chain(spec.commands.iter().filter_map(own_entrypoint)).collect()
+}
+
+/// A setting that the provider's templates do not have.
+fn own_entrypoint(command: &CommandSpec) -> Option<Finding> {
+    let worker = &command.worker_type.name;
+    match &command.program {
+        Program::Image { entrypoint, .. } if !entrypoint.is_empty() => Some(Finding {
+            message: format!("`{worker}`: Runpod cannot replace the entry point of an image"),
+            fix: format!(
+                "remove `command` under [workers.{worker}] in flash.toml and use `args`, or build an image with this \
+                 entry point"
+            ),
+        }),
+        _ => None,
+    }
 }
 
 /// All worker types, by name, each with its command if it is one. A command's own entry takes precedence.
@@ -130,8 +146,8 @@ fn endpoint(
     let create = CreateEndpoint {
         name: endpoint_name(id, &worker.name),
         kind,
-        image: image(&spec.artifact, &worker.name),
-        args: None,
+        image: image(&spec.artifact, worker, command),
+        args: command.and_then(arguments),
         disk: Some(worker.disk_gib.unwrap_or(disk)),
         env: variables(id, spec, release, worker, command),
         ports,
@@ -166,10 +182,23 @@ pub(crate) fn data_centers(spec: &ReleaseSpec, worker: &WorkerType) -> Vec<Strin
 }
 
 /// Empty if the release is not built.
-fn image(artifact: &ArtifactSpec, worker: &str) -> String {
+fn image(artifact: &ArtifactSpec, worker: &WorkerType, command: Option<&CommandSpec>) -> String {
+    if let Some(image) = command.and_then(|command| command.program.image()) {
+        return image.to_owned();
+    }
     match artifact {
-        ArtifactSpec::Images { images, .. } => images.get(worker).cloned().unwrap_or_default(),
+        ArtifactSpec::Images { images, .. } => images.get(&worker.name).cloned().unwrap_or_default(),
         ArtifactSpec::Binaries { .. } => String::new(),
+    }
+}
+
+/// The arguments of an image that was built elsewhere, as one line: the provider splits it as a shell does.
+fn arguments(command: &CommandSpec) -> Option<String> {
+    match &command.program {
+        Program::Image { arguments, .. } if !arguments.is_empty() => {
+            Some(shell_words::join(arguments.iter().map(|word| with_port(word, HTTP_PORT))))
+        }
+        _ => None,
     }
 }
 
@@ -296,6 +325,39 @@ mod tests {
         let mut spec = spec();
         change(spec.manifest.workers.iter_mut().find(|worker| worker.name == "inference_worker").unwrap());
         serde_json::to_value(&desired(&id(), &spec, 1).unwrap()["inference_worker"].create).unwrap()
+    }
+
+    fn image_command(entrypoint: &[&str]) -> CommandSpec {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let mut worker_type = spec().manifest.workers[0].clone();
+        worker_type.name = "llm".to_owned();
+        worker_type.kind = EndpointKind::LoadBalanced;
+        CommandSpec {
+            worker_type,
+            program: Program::Image {
+                image: "ghcr.io/me/llm@sha256:1".to_owned(),
+                entrypoint: owned(entrypoint),
+                arguments: owned(&["--port", "$PORT", "--title", "my model"]),
+            },
+            environment: BTreeMap::from([("MODEL".to_owned(), "large".to_owned())]),
+            health_path: "/health".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_image_built_elsewhere_is_an_endpoint_with_its_arguments_and_port() {
+        let mut spec = spec();
+        spec.commands.push(image_command(&[]));
+        let json = serde_json::to_value(&desired(&id(), &spec, 1).unwrap()["llm"].create).unwrap();
+        assert_eq!(json["image"], "ghcr.io/me/llm@sha256:1");
+        assert_eq!(json["args"], "--port 8000 --title 'my model'");
+        assert_eq!((&json["type"], &json["ports"]), (&json!("LOAD_BALANCER"), &json!(["8000/http"])));
+        let env = &json["env"];
+        let values = ["PORT", "HEALTH_CHECK_PATH", "MODEL"].map(|name| &env[name]);
+        assert_eq!(values, ["8000", "/health", "large"]);
+        spec.commands = vec![image_command(&["python3"])];
+        let problems = desired(&id(), &spec, 1).unwrap_err();
+        assert!(problems[0].message.contains("`llm`: Runpod cannot replace the entry point"), "{problems:?}");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Releases: their contents and state.
 use std::{collections::BTreeMap, path::PathBuf};
 
-use flash_protocol::manifest::{Manifest, WorkerType};
+use flash_protocol::{
+    Program,
+    manifest::{Manifest, WorkerType},
+};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -96,10 +99,10 @@ pub struct CloudSettings {
 pub struct CommandSpec {
     /// Its name, scaling and hardware, as configured in the environment.
     pub worker_type: WorkerType,
-    /// With a slash, a path in the workers' directory or an absolute one; else looked up in `PATH`.
-    pub program: PathBuf,
-    /// Passed to the program as they are, without a shell.
-    pub arguments: Vec<String>,
+    /// What it runs. A program with a slash is a path in the workers' directory or an absolute one. An image is named
+    /// by its digest.
+    #[serde(flatten)]
+    pub program: Program,
     /// Its own variables, on top of [`ReleaseSpec::variables`].
     pub environment: BTreeMap<String, String>,
     /// The path that answers when it is ready, for a load-balanced one.

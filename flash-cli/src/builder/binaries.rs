@@ -10,6 +10,7 @@ use flash_protocol::manifest::Manifest;
 use super::{
     git::Commit,
     images::ImagesError,
+    record::ExternalImage,
     steps::{Build, on_thread},
 };
 use crate::exit::Failure;
@@ -22,6 +23,8 @@ pub(crate) struct Binaries<'a> {
     pub programs: BTreeMap<String, PathBuf>,
     /// The files of `include`, of the app and of all its worker types, by path.
     pub files: Vec<IncludedFile>,
+    /// The images of worker types that were built elsewhere.
+    pub external: Vec<ExternalImage>,
     pub commit: Option<Commit>,
     build: Build<'a>,
 }
@@ -33,6 +36,7 @@ impl<'a> Build<'a> {
     /// When a step fails.
     pub(crate) async fn binaries(mut self) -> Result<Binaries<'a>, Failure> {
         self.own_cpu = processor_of_this_machine();
+        let external = self.program_images().await?;
         let compiled = self.compile_all().await?;
         let program = |variant| {
             let built: Option<&crate::project::BuiltApp> = compiled.binaries.get(variant);
@@ -45,7 +49,14 @@ impl<'a> Build<'a> {
             .map(|image| (image.worker.clone(), program(&image.variant)))
             .collect();
         let files = self.files().await?;
-        Ok(Binaries { manifest: compiled.manifest, programs, files, commit: self.git.clone(), build: self })
+        Ok(Binaries {
+            manifest: compiled.manifest,
+            programs,
+            files,
+            external,
+            commit: self.git.clone(),
+            build: self,
+        })
     }
 
     async fn files(&self) -> Result<Vec<IncludedFile>, Failure> {

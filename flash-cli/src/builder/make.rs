@@ -48,6 +48,7 @@ impl Build<'_> {
             .map_err(|error| Failure::of(FailureCode::Failed, &error))?;
         self.check_bases(&layout).await?;
         self.check_models().await?;
+        let external = self.program_images().await?;
         let compiled = self.compile_all().await?;
         if self.request.sources == Sources::Committed {
             // A file may have been saved while cargo was running.
@@ -62,6 +63,7 @@ impl Build<'_> {
         let mut record =
             Record::new(compiled.manifest.clone(), self.git.clone(), self.toolchain.version.clone());
         record.images = assembled.built;
+        record.external = external;
         record.bases = bases.to_record(&self.last_bases(), &self.base_names());
         self.list_materials(compiled).await?;
         let built =

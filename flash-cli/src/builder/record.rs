@@ -27,6 +27,9 @@ pub(crate) struct Record {
     /// The app's own manifest.
     pub app: Manifest,
     pub images: Vec<BuiltImage>,
+    /// Images of worker types that were built elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<ExternalImage>,
     /// What the names of base images stand for, also of those that this build did not need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bases: Vec<ResolvedBase>,
@@ -58,6 +61,16 @@ pub(crate) struct BuiltImage {
     /// Where it was pushed to, with tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+}
+
+/// The image of a worker type in `flash.toml`, which was built elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExternalImage {
+    pub worker: String,
+    /// As in `flash.toml`, in full: `ghcr.io/me/worker:1`.
+    pub name: String,
+    /// The same by digest: `ghcr.io/me/worker@sha256:…`.
+    pub image: String,
 }
 
 /// A base image.
@@ -180,7 +193,16 @@ impl Record {
     /// A record of this version.
     pub(crate) fn new(app: Manifest, git: Option<Commit>, rustc: String) -> Self {
         let flash = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version: VERSION, app, images: Vec::new(), bases: Vec::new(), git, flash, rustc }
+        Self {
+            version: VERSION,
+            app,
+            images: Vec::new(),
+            external: Vec::new(),
+            bases: Vec::new(),
+            git,
+            flash,
+            rustc,
+        }
     }
 
     /// Reads the record of the last build.

@@ -8,14 +8,14 @@ use std::{
 };
 
 use flash_image::Access;
-use flash_protocol::{CommandWorker, manifest::Manifest};
+use flash_protocol::{CommandWorker, Program, manifest::Manifest};
 use flash_target::{
     ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseSpec, RuntimeSettings, Shipment,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    builder::{Binaries, Commit, Record},
+    builder::{Binaries, Commit, ExternalImage, Record},
     exit::{Failure, FailureCode},
     project::{Config, ConfigError, EnvironmentSettings, Package},
 };
@@ -79,7 +79,7 @@ pub(crate) async fn release_of(
     let hashed = tokio::task::spawn_blocking(move || hash(&programs, &files))
         .await
         .map_err(|error| ArtifactError::Thread(error.to_string()))??;
-    let commands = commands(config, &manifest, &hashed.files, &package.directory)?;
+    let commands = commands(config, &manifest, &hashed.files, &binaries.external, &package.directory)?;
     let artifact = ArtifactSpec::Binaries {
         digest: digest(&hashed.binaries, &hashed.files),
         binaries: hashed.binaries,
@@ -91,7 +91,7 @@ pub(crate) async fn release_of(
 }
 
 /// The release that images make in an environment: `images` maps worker types to names in the registry, with
-/// digests. A program has no image, so such a release does not contain it.
+/// digests. A program without an image is not in such a release.
 ///
 /// # Errors
 /// When the settings do not fit the app.
@@ -103,10 +103,12 @@ pub(crate) fn release_of_images(
     profile: &str,
 ) -> Result<Shipment, ArtifactError> {
     let mut manifest = config.manifest_in(environment, &record.app)?;
-    manifest.workers.retain(|worker| images.contains_key(&worker.name));
+    let commands = image_commands(config, &manifest, &record.external);
+    let is_command = |name: &str| commands.iter().any(|own| own.worker_type.name == name);
+    manifest.workers.retain(|worker| images.contains_key(&worker.name) || is_command(&worker.name));
     let artifact = ArtifactSpec::Images { digest: digest_of_images(&images), images };
     let origin = BuildOrigin { commit: record.git.as_ref().map(short), profile: profile.to_owned() };
-    let spec = spec(config, environment, manifest, artifact, origin);
+    let spec = ReleaseSpec { commands, ..spec(config, environment, manifest, artifact, origin) };
     Ok(Shipment { spec, sources: BTreeMap::new(), notes: None })
 }
 
@@ -121,10 +123,16 @@ pub(crate) fn unbuilt_release(
     environment: &EnvironmentSettings,
 ) -> Result<ReleaseSpec, ArtifactError> {
     let mut in_environment = config.manifest_in(environment, manifest)?;
-    // Programs have no image.
-    in_environment.workers.retain(|worker| manifest.worker(&worker.name).is_some());
+    // What the images' names stand for makes no difference here.
+    let commands = image_commands(config, &in_environment, &[]);
+    let is_command = |name: &str| commands.iter().any(|own| own.worker_type.name == name);
+    // Other programs have no image.
+    in_environment
+        .workers
+        .retain(|worker| manifest.worker(&worker.name).is_some() || is_command(&worker.name));
     let artifact = ArtifactSpec::Images { digest: String::new(), images: BTreeMap::new() };
-    Ok(spec(config, environment, in_environment, artifact, BuildOrigin::default()))
+    let spec = spec(config, environment, in_environment, artifact, BuildOrigin::default());
+    Ok(ReleaseSpec { commands, ..spec })
 }
 
 /// Without commands and secrets.
@@ -251,26 +259,68 @@ fn commands(
     config: &Config,
     manifest: &Manifest,
     files: &BTreeMap<String, FileSpec>,
+    external: &[ExternalImage],
     directory: &Path,
 ) -> Result<Vec<CommandSpec>, ArtifactError> {
     let spec = |command: CommandWorker| {
-        let CommandWorker { worker_type, program, arguments, environment, health_path } = command;
+        let CommandWorker { worker_type, program, environment, health_path } = command;
         let worker_type = manifest.worker(&worker_type.name).cloned().unwrap_or(worker_type);
         let worker = worker_type.name.clone();
-        let program = relative(program, directory);
-        if let Some(path) = included_as(&program) {
-            match files.get(&path) {
-                None => return Err(ArtifactError::ProgramLeftOut { worker, program }),
-                Some(file) if !file.executable => {
-                    return Err(ArtifactError::NotExecutable { worker, program });
-                }
-                Some(_) => {}
-            }
-        }
+        let program = match program {
+            Program::Command { program, arguments } => Program::Command {
+                program: deployed(&worker, relative(program, directory), files)?,
+                arguments,
+            },
+            image @ Program::Image { .. } => pinned(image, &worker, external),
+        };
         let environment = environment.into_iter().collect();
-        Ok(CommandSpec { worker_type, program, arguments, environment, health_path })
+        Ok(CommandSpec { worker_type, program, environment, health_path })
     };
     config.commands().into_iter().map(spec).collect()
+}
+
+/// The commands that are images.
+fn image_commands(config: &Config, manifest: &Manifest, external: &[ExternalImage]) -> Vec<CommandSpec> {
+    let spec = |command: CommandWorker| {
+        command.program.image()?;
+        let CommandWorker { worker_type, program, environment, health_path } = command;
+        let worker_type = manifest.worker(&worker_type.name).cloned().unwrap_or(worker_type);
+        let program = pinned(program, &worker_type.name, external);
+        Some(CommandSpec {
+            worker_type,
+            program,
+            environment: environment.into_iter().collect(),
+            health_path,
+        })
+    };
+    config.commands().into_iter().filter_map(spec).collect()
+}
+
+/// The image by the digest that the build found for its name.
+fn pinned(program: Program, worker: &str, external: &[ExternalImage]) -> Program {
+    match program {
+        Program::Image { image, entrypoint, arguments } => {
+            let found = external.iter().find(|own| own.worker == worker && own.name == image);
+            let image = found.map_or(image, |own| own.image.clone());
+            Program::Image { image, entrypoint, arguments }
+        }
+        command @ Program::Command { .. } => command,
+    }
+}
+
+/// A program that is deployed with the release, if it is one of its files.
+fn deployed(
+    worker: &str,
+    program: PathBuf,
+    files: &BTreeMap<String, FileSpec>,
+) -> Result<PathBuf, ArtifactError> {
+    let Some(path) = included_as(&program) else { return Ok(program) };
+    let worker = || worker.to_owned();
+    match files.get(&path) {
+        None => Err(ArtifactError::ProgramLeftOut { worker: worker(), program }),
+        Some(file) if !file.executable => Err(ArtifactError::NotExecutable { worker: worker(), program }),
+        Some(_) => Ok(program),
+    }
 }
 
 /// An absolute path into the crate is one of its files.
@@ -340,6 +390,34 @@ mod tests {
     }
 
     #[test]
+    fn an_image_built_elsewhere_is_in_both_kinds_of_release_by_its_digest() {
+        let text = "[workers.llm]\nimage = \"ghcr.io/me/llm:1\"\nargs = [\"-v\"]\n[environments.a]\ntarget = \
+                    \"runpod\"\n";
+        let config = Config::parse(text, Path::new("flash.toml")).unwrap();
+        let external = ExternalImage {
+            worker: "llm".to_owned(),
+            name: "ghcr.io/me/llm:1".to_owned(),
+            image: "ghcr.io/me/llm@sha256:1".to_owned(),
+        };
+        let expected = Program::Image {
+            image: external.image.clone(),
+            entrypoint: Vec::new(),
+            arguments: vec!["-v".to_owned()],
+        };
+        let mut record = Record::new(manifest(), None, "1".to_owned());
+        record.external = vec![external.clone()];
+        let environment = config.environment("a").unwrap();
+        let images = BTreeMap::new();
+        let shipment = release_of_images(&record, images, &config, environment, "release").unwrap();
+        assert_eq!(shipment.spec.commands[0].program, expected);
+        assert!(shipment.spec.manifest.worker("llm").is_some(), "{:?}", shipment.spec.manifest.workers);
+        let own = commands(&config, &manifest(), &BTreeMap::new(), &[external], Path::new("/")).unwrap();
+        assert_eq!(own[0].program, expected);
+        let unbuilt = unbuilt_release(&manifest(), &config, environment).unwrap();
+        assert_eq!(unbuilt.commands[0].program.image(), Some("ghcr.io/me/llm:1"));
+    }
+
+    #[test]
     fn a_file_is_hashed_by_its_content_and_read_from_where_it_lies() {
         let directory = tempfile::TempDir::new().unwrap();
         let path = directory.path().join("a");
@@ -357,7 +435,7 @@ mod tests {
         let made = |program: &str, files: &BTreeMap<String, FileSpec>| {
             let text = format!("[workers.script]\ncommand = [\"{program}\", \"-u\"]\n");
             let config = Config::parse(&text, Path::new("flash.toml")).unwrap();
-            commands(&config, &manifest(), files, Path::new("/crate"))
+            commands(&config, &manifest(), files, &[], Path::new("/crate"))
         };
         assert!(made("python3", &files(&[])).is_ok() && made("/usr/bin/env", &files(&[])).is_ok());
         let error = made("./bin/serve", &files(&[])).unwrap_err();
@@ -367,7 +445,7 @@ mod tests {
             "{failure}"
         );
         let found = made("/crate/bin/serve", &files(&[("bin/serve", "1", true)])).unwrap();
-        assert_eq!(found[0].program, Path::new("./bin/serve"));
+        assert_eq!(found[0].program, Program::command("./bin/serve", ["-u"]));
         let error = made("bin/serve", &files(&[("bin/serve", "1", false)])).unwrap_err();
         assert!(matches!(error, ArtifactError::NotExecutable { .. }));
     }

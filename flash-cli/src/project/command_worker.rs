@@ -1,4 +1,4 @@
-//! `[workers.NAME]` in `flash.toml`: a worker type that runs any program.
+//! `[workers.NAME]` in `flash.toml`: a worker type that runs any program, or an image.
 //!
 //! Turns the table as written into a checked [`CommandWorker`]. The platform decides what the program then gets.
 use std::{
@@ -9,12 +9,13 @@ use std::{
 };
 
 use flash_protocol::{
-    CommandWorker, CpuInstance, GpuPool, GpuType, ResourceConfig,
+    CommandWorker, CpuInstance, GpuPool, GpuType, Program, ResourceConfig,
     manifest::{ComputeEntry, EndpointKind, Manifest, ScalerEntry, WorkerType},
 };
 use serde::Deserialize;
 use toml::Spanned;
 
+use flash_image::registry::reference;
 use flash_text::nearest;
 
 /// The default instance of a command: the smallest one.
@@ -26,7 +27,11 @@ const TAKEN_NAMES: [&str; 3] = ["docs", "ping", "v2"];
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Written {
-    command: Spanned<Vec<String>>,
+    command: Option<Spanned<Vec<String>>>,
+    /// An image of a registry, instead of a program.
+    image: Option<Spanned<String>>,
+    /// Arguments of the image.
+    args: Option<Spanned<Vec<String>>>,
     kind: Option<EndpointKind>,
     cpu: Option<Spanned<String>>,
     gpu: Option<Spanned<String>>,
@@ -77,10 +82,42 @@ impl Written {
     /// The first invalid setting.
     pub(super) fn check(self, name: &Spanned<String>) -> Result<CommandWorker, Mistake> {
         check_name(name)?;
-        let (program, arguments) = program_of(&self.command)?;
+        let program = self.program(name)?;
         let worker_type = self.worker_type(name.get_ref().clone())?;
         let (environment, health_path) = environment_of(self.env, worker_type.kind)?;
-        Ok(CommandWorker { worker_type, program: program.into(), arguments, environment, health_path })
+        Ok(CommandWorker { worker_type, program, environment, health_path })
+    }
+
+    fn program(&self, name: &Spanned<String>) -> Result<Program, Mistake> {
+        match (&self.image, &self.command, &self.args) {
+            (Some(image), command, args) => {
+                if let Some(needs) = self.needs.first() {
+                    let message = "`needs` requires a program of this machine: an image has its own programs";
+                    return mistake(needs.span(), message);
+                }
+                Ok(Program::Image {
+                    image: image_of(image)?,
+                    entrypoint: entrypoint_of(command.as_ref())?,
+                    arguments: args.as_ref().map(arguments_of).transpose()?.unwrap_or_default(),
+                })
+            }
+            (None, _, Some(args)) => mistake(
+                args.span(),
+                "`args` requires `image`; the arguments of a program belong in `command`",
+            ),
+            (None, Some(command), None) => {
+                let (program, arguments) = program_of(command)?;
+                Ok(Program::command(program, arguments))
+            }
+            (None, None, None) => mistake(
+                name.span(),
+                format!(
+                    "`{}` has nothing to run; set `command`, such as [\"python3\", \"-u\", \"worker.py\"], or \
+                     `image`, such as \"ghcr.io/me/worker:1\"",
+                    name.get_ref()
+                ),
+            ),
+        }
     }
 
     fn worker_type(&self, name: String) -> Result<WorkerType, Mistake> {
@@ -216,6 +253,35 @@ fn check_name(name: &Spanned<String>) -> Result<(), Mistake> {
     Ok(())
 }
 
+/// The image's complete name.
+fn image_of(said: &Spanned<String>) -> Result<String, Mistake> {
+    match reference(said.get_ref()) {
+        Ok(reference) => Ok(reference.whole()),
+        Err(_) => mistake(
+            said.span(),
+            format!(
+                "`{}` is not the name of an image; expected one such as \"ghcr.io/me/worker:1\" or \
+                 \"ghcr.io/me/worker@sha256:…\"",
+                said.get_ref()
+            ),
+        ),
+    }
+}
+
+/// What replaces the image's entry point.
+fn entrypoint_of(said: Option<&Spanned<Vec<String>>>) -> Result<Vec<String>, Mistake> {
+    let Some(said) = said else { return Ok(Vec::new()) };
+    program_of(said).map(|_| said.get_ref().clone())
+}
+
+fn arguments_of(said: &Spanned<Vec<String>>) -> Result<Vec<String>, Mistake> {
+    if said.get_ref().iter().any(|word| word.contains('\0')) {
+        return mistake(said.span(), "`args` contains a NUL character");
+    }
+    Ok(said.get_ref().clone())
+}
+
+/// A program, checked, and its arguments.
 fn program_of(said: &Spanned<Vec<String>>) -> Result<(String, Vec<String>), Mistake> {
     match said.get_ref().split_first() {
         Some((program, arguments)) if !program.is_empty() => {
@@ -344,9 +410,12 @@ pub(super) fn clash(command: &CommandWorker, manifest: &Manifest) -> Option<Stri
 /// Files of the project that the command lines name, with their times: saving one makes a new version. Files used
 /// by those files are not known.
 pub(crate) fn files_of(commands: &[CommandWorker], directory: &Path) -> Vec<(PathBuf, SystemTime)> {
-    let words = commands.iter().flat_map(|command| {
-        let arguments = command.arguments.iter().map(PathBuf::from);
-        std::iter::once(command.program.clone()).chain(arguments)
+    let words = commands.iter().flat_map(|command| match &command.program {
+        Program::Command { program, arguments } => {
+            std::iter::once(program.clone()).chain(arguments.iter().map(PathBuf::from)).collect()
+        }
+        // An image has its own files.
+        Program::Image { .. } => Vec::new(),
     });
     words
         .filter_map(|word| {

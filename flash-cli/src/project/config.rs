@@ -257,11 +257,11 @@ impl Source<'_> {
     fn command(
         self,
         name: &toml::Spanned<String>,
-        mut written: command_worker::Written,
+        written: command_worker::Written,
     ) -> Result<Declared, ConfigError> {
-        let needs = std::mem::take(&mut written.needs);
-        let needs = programs::checked(needs).map_err(|mistake| self.mistake(mistake))?;
+        let needs = written.needs.clone();
         let command = written.check(name).map_err(|mistake| self.mistake(mistake))?;
+        let needs = programs::checked(needs).map_err(|mistake| self.mistake(mistake))?;
         Ok(Declared { path: self.path.to_owned(), line: self.line(name.span().start), command, needs })
     }
 

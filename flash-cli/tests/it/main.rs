@@ -18,6 +18,7 @@ mod deploy_faults;
 mod docs_page;
 mod doctor;
 mod examples;
+mod external_images;
 mod getting_started;
 mod gpus;
 mod http;

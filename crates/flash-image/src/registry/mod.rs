@@ -43,6 +43,6 @@ pub use login::{LoginError, Origin, REGISTRY_VARIABLES};
 pub use logins::{Logins, credential_files};
 pub use probe::{image_exists, is_on_this_machine, is_public};
 pub use progress::{OnProgress, Progress};
-pub use pull::pull;
+pub use pull::{pull, resolve};
 pub use push::push;
 pub use retry::RetryPolicy;

@@ -21,7 +21,7 @@ use super::{
     progress::OnProgress,
     transport,
 };
-use crate::{Layout, layout::sha256};
+use crate::{Layout, LayoutError, layout::sha256};
 
 /// Blobs transferred at once.
 const AT_ONCE: usize = 3;
@@ -76,6 +76,32 @@ pub async fn pull(
         pulled.count(&layer, arrival);
     }
     Ok(pulled)
+}
+
+/// Finds out what an image's name stands for, and that the image is for the platform. Its layers are not downloaded.
+/// Returns the digest of what is named: of an index, if the image is for several platforms.
+///
+/// # Errors
+/// When there is no such image for the platform, and when the registry does not let us have it.
+pub async fn resolve(
+    registry: &Registry,
+    from: &Reference,
+    platform: &Platform,
+) -> Result<Digest, RegistryError> {
+    let made = blocking(|| {
+        let directory = tempfile::tempdir()
+            .map_err(|source| LayoutError::Write { path: std::env::temp_dir(), source })?;
+        let layout = Layout::create(directory.path())?;
+        Ok((directory, layout))
+    });
+    // Deleted with this value.
+    let (_directory, layout) = made.await?;
+    let pull = Pull { registry, layout: &layout, from, platform };
+    let (named, _, image) = pull.resolve().await?;
+    let source = Source { registry, layout: &layout, repository: from.repository(), progress: &|_| () };
+    download::get(&source, image.config()).await?;
+    pull.check_platform(image.config()).await?;
+    Ok(named)
 }
 
 impl Pulled {

@@ -272,8 +272,7 @@ fn a_commit_alone_is_no_change() {
 fn commands_change_without_telling_what_is_in_their_variables() {
     let command = |program: &str, token: &str| CommandSpec {
         worker_type: worker("script", EndpointKind::Queue),
-        program: program.into(),
-        arguments: vec!["-u".to_owned()],
+        program: Program::command(program, ["-u"]),
         environment: BTreeMap::from([("TOKEN".to_owned(), token.to_owned())]),
         health_path: "/ping".to_owned(),
     };

@@ -298,6 +298,8 @@ mod tests {
         let spec = ContainerSpec {
             name: text("flash-w-1"),
             image: text("sha256:abc"),
+            entrypoint: Vec::new(),
+            arguments: Vec::new(),
             environment: vec![(text("RAYON_NUM_THREADS"), text("1"))],
             resources: None,
             shm_mib: None,

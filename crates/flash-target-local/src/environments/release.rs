@@ -6,7 +6,7 @@ use flash_protocol::{CommandWorker, catalogue::PriceList};
 use flash_target::{ArtifactSpec, CommandSpec, ModelDelivery, ModelSpec, Problem, ReleaseSpec, TargetError};
 
 use super::{blocking::blocking, host::Host, running::Running, secrets};
-use crate::artifact;
+use crate::{artifact, programs};
 
 /// The spec of a release.
 pub(super) async fn stored_spec(
@@ -63,6 +63,7 @@ pub(super) async fn prepare(
     number: u64,
     spec: &ReleaseSpec,
 ) -> Result<NewRelease, TargetError> {
+    let programs = programs::fetch(&running.directory.work(), spec).await?;
     let (of, spec) = (running.clone(), spec.clone());
     let (database, cipher) = (host.database.clone(), host.cipher.clone());
     blocking(move || {
@@ -88,6 +89,7 @@ pub(super) async fn prepare(
                     return Err(TargetError::new(Problem::Refused, message));
                 }
             },
+            programs,
             directory,
             environment: spec.variables.clone().into_iter().chain(secrets).collect(),
             prices,
@@ -111,7 +113,6 @@ fn commands(commands: &[CommandSpec]) -> Vec<CommandWorker> {
     let command = |command: &CommandSpec| CommandWorker {
         worker_type: command.worker_type.clone(),
         program: command.program.clone(),
-        arguments: command.arguments.clone(),
         environment: command.environment.clone().into_iter().collect(),
         health_path: command.health_path.clone(),
     };

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::{
     builder::{
-        BaseTags, Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, RunsOn,
-        Selection, Sources, StepSeconds, look_ahead, push, references,
+        BaseTags, Build, Built, BuiltImage, ExternalImage, Hardware, Materials, Platform, Record, Request,
+        RunsOn, Selection, Sources, StepSeconds, look_ahead, push, references,
     },
     commands::{
         command::{Command, Context},
@@ -201,7 +201,11 @@ fn print(record: &Record, output: &Output) {
             image.functions.join(" "),
         ]
     };
-    let rows: Vec<Vec<String>> = record.images.iter().map(row).collect();
+    let external = |own: &ExternalImage| {
+        vec![own.worker.clone(), own.image.clone(), "-".to_owned(), "-".to_owned(), "external".to_owned()]
+    };
+    let rows: Vec<Vec<String>> =
+        record.images.iter().map(row).chain(record.external.iter().map(external)).collect();
     output.table(&["worker", "image", "compressed", "unpacked", "functions"], &rows);
 }
 

@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use flash_image::registry::{
-    Logins, Registry, RegistryError, RetryPolicy, image_exists, is_on_this_machine, is_public,
+    Logins, Registry, RegistryError, RetryPolicy, image_exists, is_on_this_machine, is_public, reference,
 };
 use flash_target::{Finding, Preflight, Shipment, TargetKind};
 use flash_text::error_chain;
@@ -92,7 +92,7 @@ impl<'a> Artifact<'a> {
                 return found;
             }
         };
-        for command in config.commands() {
+        for command in config.commands().into_iter().filter(|own| own.program.image().is_none()) {
             let message = format!(
                 "worker type `{}` is a program: no image is built for it, so it is left out",
                 command.worker_type.name
@@ -114,6 +114,11 @@ impl<'a> Artifact<'a> {
                 found
                     .problems
                     .extend(images.check_registry(settings.cloud.registry_credential.is_some()).await);
+            }
+        }
+        if settings.cloud.registry_credential.is_none() {
+            for own in &images.built.record.external {
+                found.problems.extend(not_pullable(&own.image).await);
             }
         }
         found
@@ -222,6 +227,19 @@ pub(super) async fn problems_ahead(
         Ok(()) => Ok(Vec::new()),
         Err(LookAheadError::Registry(error)) => Ok(vec![finding(&error)]),
         Err(error @ LookAheadError::Names(_)) => Err(error.into()),
+    }
+}
+
+/// Why a cloud without a login could not pull an image that was built elsewhere.
+async fn not_pullable(image: &str) -> Option<Finding> {
+    let name = match reference(image) {
+        Ok(name) => name,
+        Err(error) => return Some(finding(&error)),
+    };
+    match is_public(&name).await {
+        Ok(true) => None,
+        Ok(false) => Some(not_public(&name)),
+        Err(error) => Some(finding(&error)),
     }
 }
 

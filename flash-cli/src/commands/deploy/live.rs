@@ -106,9 +106,9 @@ pub(super) fn rows(environment: &Environment, spec: &ReleaseSpec, store: &Creden
 }
 
 fn command(spec: &CommandSpec) -> CommandWorker {
-    let CommandSpec { worker_type, program, arguments, environment: _, health_path } = spec.clone();
+    let CommandSpec { worker_type, program, environment: _, health_path } = spec.clone();
     // Only for a line in a table: nothing is started.
-    CommandWorker { worker_type, program, arguments, environment: Vec::new(), health_path }
+    CommandWorker { worker_type, program, environment: Vec::new(), health_path }
 }
 
 /// The user's key; a new one if there is none, for example because somebody else made the environment.

@@ -8,6 +8,7 @@ use flash_platform::Supervision;
 use super::{
     address::Address,
     image::BuiltImages,
+    program_images::ProgramImages,
     session::{Origin, Session},
     state::{Keep, api_key},
 };
@@ -29,7 +30,7 @@ const DEFAULT_DRAIN_SECONDS: u64 = 10;
 ///
 /// Routes are served at their own path, queue functions at /MODULE/FUNCTION/run_sync, Runpod's API at /v2/WORKER/…,
 /// API docs at /docs. No login, container or network is needed. With --image, it runs the images of `flash build`
-/// in containers.
+/// in containers. A worker type with `image` in flash.toml always runs in one.
 #[derive(Args)]
 #[command(
     visible_alias = "dev",
@@ -145,6 +146,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         host: address.host,
         output: output.clone(),
         read: BTreeSet::new(),
+        programs: ProgramImages::default(),
         lacking: Vec::new(),
     };
     session.serve(listener).await

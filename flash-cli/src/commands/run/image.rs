@@ -9,7 +9,9 @@ use std::{
     time::Instant,
 };
 
-use flash_containers::{self, ContainerSpec, Engine, EngineError, Import, Resources, Stored, Wanted};
+use flash_containers::{
+    self, ContainerSpec, Engine, EngineError, Import, PullProblem, Resources, Stored, Wanted,
+};
 use flash_image::Layout;
 use flash_platform::Images;
 use flash_protocol::manifest::{ComputeEntry, Manifest};
@@ -52,17 +54,7 @@ impl BuiltImages {
     ) -> Result<Self, Failure> {
         let directory = BuildDirectory::of(package);
         check(&Record::load(&directory)?)?;
-        let engine = flash_containers::find(wanted).await.map_err(not_usable)?;
-        let missing = engine.missing_limits();
-        if limits && !missing.is_empty() {
-            let labels: Vec<&str> = missing.iter().map(|limit| limit.label()).collect();
-            output.warning(&format!(
-                "{} limits of instances are not applied: {} cannot set them here",
-                labels.join(", "),
-                engine.program()
-            ));
-        }
-        let engine = Arc::new(engine);
+        let engine = Arc::new(engine(wanted, limits, output).await?);
         Ok(Self { directory, engine, prefix: prefix(package), limits, latest: Mutex::default() })
     }
 
@@ -165,6 +157,8 @@ impl BuiltImages {
         let spec = ContainerSpec {
             name: format!("flash-trial-{}", std::process::id()),
             image: image.to_owned(),
+            entrypoint: Vec::new(),
+            arguments: Vec::new(),
             environment: Vec::new(),
             resources: self.limits.then_some(TRIAL),
             shm_mib: None,
@@ -180,6 +174,24 @@ impl BuiltImages {
 /// When there is none, or it is not usable.
 pub(in crate::commands) async fn check_engine(config: &Config) -> Result<(), Failure> {
     flash_containers::find(&config.container).await.map(drop).map_err(not_usable)
+}
+
+/// Finds an engine to run containers with, and warns of what it cannot limit.
+///
+/// # Errors
+/// When there is none, or it is not usable.
+pub(super) async fn engine(wanted: &Wanted, limits: bool, output: &Output) -> Result<Engine, Failure> {
+    let engine = flash_containers::find(wanted).await.map_err(not_usable)?;
+    let missing = engine.missing_limits();
+    if limits && !missing.is_empty() {
+        let labels: Vec<&str> = missing.iter().map(|limit| limit.label()).collect();
+        output.warning(&format!(
+            "{} limits of instances are not applied: {} cannot set them here",
+            labels.join(", "),
+            engine.program()
+        ));
+    }
+    Ok(engine)
 }
 
 /// A name for this crate's images that no other crate on this machine has.
@@ -214,21 +226,37 @@ fn check(record: &Record) -> Result<(), Failure> {
     }
 }
 
-fn not_usable(error: EngineError) -> Failure {
+/// What to do about an engine that cannot do its work.
+pub(super) fn not_usable(error: EngineError) -> Failure {
     let code = match error {
         EngineError::None
         | EngineError::Missing(_)
         | EngineError::Old(_)
         | EngineError::Elsewhere(_)
-        | EngineError::ManyLines { .. } => FailureCode::Unusable,
+        | EngineError::ManyLines { .. }
+        | EngineError::Platform { .. }
+        | EngineError::Pull { problem: PullProblem::NotFound | PullProblem::Denied, .. } => {
+            FailureCode::Unusable
+        }
         _ => FailureCode::Failed,
     };
     let failure = Failure::of(code, &error);
-    match error {
+    match &error {
         EngineError::None | EngineError::Missing(_) => failure.hint(
             "install the package `podman`, or `docker` (`docker.io` on Debian); without containers: flash run",
         ),
         EngineError::Changed { .. } | EngineError::Layout(_) => failure.hint("build again: flash build"),
+        EngineError::Platform { wanted, .. } => {
+            failure.hint(format!("name an image in flash.toml that was built for {wanted}"))
+        }
+        EngineError::Pull { image, problem, .. } => failure.hint(match problem {
+            PullProblem::NotFound => "correct the name under [workers.NAME] in flash.toml".to_owned(),
+            PullProblem::Denied => format!(
+                "correct its name in flash.toml, or log in where it is: podman login {0} or docker login {0}",
+                image.split('/').next().unwrap_or(image)
+            ),
+            PullProblem::Other => "check that its registry can be reached from here, and run it again".to_owned(),
+        }),
         EngineError::Failed { .. } => failure.hint(
             "adjust `container_global_args` and `container_args` under [run] in flash.toml",
         ),

@@ -6,6 +6,7 @@
 mod address;
 mod command;
 mod image;
+mod program_images;
 mod session;
 mod state;
 mod stop;

@@ -9,14 +9,15 @@ use std::{
 use flash_logs::{LogLimits, LogStore, Sink};
 use flash_plan::{Line, Plan};
 use flash_platform::{
-    Access, AllowedHosts, AllowedNetworks, Artifact, DashboardOptions, LimitScope, NewRelease, Options,
-    Platform, Retire, Supervision, Traces,
+    Access, AllowedHosts, AllowedNetworks, Artifact, DashboardOptions, Images, LimitScope, NewRelease,
+    Options, Platform, Retire, Supervision, Traces,
 };
 use flash_protocol::manifest::{FunctionEntry, Manifest};
 use tokio::net::TcpListener;
 
 use super::{
     image::BuiltImages,
+    program_images::ProgramImages,
     state::{Keep, StoreLocation, api_key, curl, not_started, webhook_secret},
     stop::StopSignals,
     workspace::{Settings, Versions},
@@ -46,6 +47,8 @@ pub(super) struct Session {
     /// The host names under which it accepts requests without a key.
     pub allowed_hosts: AllowedHosts,
     pub output: Output,
+    /// The images of worker types that are images built elsewhere.
+    pub programs: ProgramImages,
     /// The sources of the latest build, wherever they are.
     pub read: BTreeSet<PathBuf>,
     /// Worker types that were reported to lack programs.
@@ -77,6 +80,8 @@ fn with_target(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 struct Version {
     manifest: Manifest,
     artifact: Artifact,
+    /// The images of worker types that are images built elsewhere.
+    programs: Option<Arc<Images>>,
     settings: Settings,
     /// The directory of the model, by worker type.
     models: BTreeMap<String, PathBuf>,
@@ -271,11 +276,17 @@ impl Session {
             Origin::Images(images) => {
                 let (config, settings) = self.settings()?;
                 let version = images.version(&config, &settings, versions.directory(), &self.output).await?;
-                Ok(version.map(|(manifest, images)| {
-                    let artifact = Artifact::Images(Arc::new(images));
-                    // An image has the files, as a layer.
-                    Version { manifest, artifact, settings, models: BTreeMap::new() }
-                }))
+                let Some((manifest, built)) = version else { return Ok(None) };
+                let programs = match self.programs(&config, &settings, versions).await {
+                    Ok(programs) => programs,
+                    Err(failure) => {
+                        images.forget_latest();
+                        return Err(failure);
+                    }
+                };
+                let artifact = Artifact::Images(Arc::new(built));
+                // An image has the files, as a layer.
+                Ok(Some(Version { manifest, artifact, programs, settings, models: BTreeMap::new() }))
             }
         }
     }
@@ -305,11 +316,16 @@ impl Session {
         match project::describe(&program, &self.package.directory, &[], &config).await {
             Ok(manifest) => {
                 LastManifest::keep(&self.package.directory, sources, &manifest);
-                match self.models(&manifest).await {
-                    Ok(models) => {
-                        Ok(Some(Version { manifest, artifact: Artifact::Binary(program), settings, models }))
+                let fetched = async {
+                    let models = self.models(&manifest).await?;
+                    Ok((models, self.programs(&config, &settings, versions).await?))
+                };
+                match fetched.await {
+                    Ok((models, programs)) => {
+                        let artifact = Artifact::Binary(program);
+                        Ok(Some(Version { manifest, artifact, programs, settings, models }))
                     }
-                    // The same binary may run once its models are here.
+                    // The same binary may run once its models and images are here.
                     Err(failure) => {
                         versions.forget_latest();
                         Err(failure)
@@ -322,6 +338,16 @@ impl Session {
                 Err(error.into())
             }
         }
+    }
+
+    /// Fetches the images of worker types that are images, before any worker starts.
+    async fn programs(
+        &self,
+        config: &Config,
+        settings: &Settings,
+        versions: &Versions,
+    ) -> Result<Option<Arc<Images>>, Failure> {
+        self.programs.fetch(config, settings, self.limits, versions.directory(), &self.output).await
     }
 
     /// Fetches the models that are not here, before any worker starts.
@@ -367,11 +393,20 @@ impl Session {
     }
 
     async fn deploy(&self, platform: &Platform, version: Version) -> Result<(), Failure> {
-        let Version { manifest, artifact, settings, models } = version;
+        let Version { manifest, artifact, programs, settings, models } = version;
         let Settings { environment, prices, commands, .. } = settings;
         let directory = self.package.directory.clone();
-        let release =
-            NewRelease { number: None, manifest, commands, artifact, directory, environment, prices, models };
+        let release = NewRelease {
+            number: None,
+            manifest,
+            commands,
+            artifact,
+            programs,
+            directory,
+            environment,
+            prices,
+            models,
+        };
         platform.deploy(release, |_| ()).await.map_err(|error| Failure::of(FailureCode::Failed, &error))
     }
 

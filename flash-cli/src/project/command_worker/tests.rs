@@ -21,10 +21,7 @@ fn a_command_alone_has_the_defaults_of_the_sdk() {
     else {
         panic!("one is expected")
     };
-    assert_eq!(
-        (command.program.to_str(), &command.arguments[..]),
-        (Some("python3"), &["-u", "worker.py"].map(String::from)[..])
-    );
+    assert_eq!(command.program, Program::command("python3", ["-u", "worker.py"]));
     let CommandWorker { worker_type, environment, health_path, .. } = command;
     assert_eq!((worker_type.name.as_str(), worker_type.kind), ("captioner", EndpointKind::Queue));
     assert_eq!(worker_type.compute.label(), "CPU cpu3c-1-2");
@@ -32,6 +29,33 @@ fn a_command_alone_has_the_defaults_of_the_sdk() {
     assert_eq!((worker_type.idle_timeout_seconds, worker_type.execution_timeout_seconds), (5, 600));
     assert_eq!(worker_type.scaler, ScalerEntry::QueueDelay { seconds: 4 });
     assert_eq!((environment.len(), health_path.as_str()), (0, "/ping"));
+}
+
+#[test]
+fn an_image_has_a_complete_name_and_may_have_a_command_line_of_its_own() {
+    let text = "[workers.llm]\nimage = 'redis'\ncommand = ['a', 'b']\nargs = ['--port', '$PORT']\n";
+    let [command] = &parse(text).unwrap()[..] else { panic!("one is expected") };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let expected = Program::Image {
+        image: "docker.io/library/redis:latest".to_owned(),
+        entrypoint: words(&["a", "b"]),
+        arguments: words(&["--port", "$PORT"]),
+    };
+    assert_eq!(command.program, expected);
+    assert!(
+        files_of(std::slice::from_ref(command), Path::new("/")).is_empty(),
+        "its words are no files of the project"
+    );
+    for (lines, part) in [
+        ("workers = '0..=1'", "1: `w` has nothing to run; set `command`"),
+        ("args = ['x']", "2: `args` requires `image`"),
+        ("image = 'No Image'", "2: `No Image` is not the name of an image"),
+        ("image = 'redis'\ncommand = []", "3: `command` is empty"),
+        ("image = 'redis'\nneeds = ['ffmpeg']", "3: `needs` requires a program of this machine"),
+    ] {
+        let error = parse(&format!("[workers.w]\n{lines}\n")).unwrap_err();
+        assert!(error.contains(part), "{lines}: {error}");
+    }
 }
 
 #[test]

@@ -52,9 +52,27 @@ fn command() -> Vec<Key> {
                 taken: &["[\"python3\", \"worker.py\"]"],
                 refused: &["[]", "[\"\"]", "\"python3\""],
             },
-            "program and arguments",
+            "program and arguments; with `image`, what replaces its entry point",
         )
-        .default("required"),
+        .default("required without `image`"),
+        Key::new(
+            "image",
+            "string",
+            Said {
+                text: "the name of an image",
+                taken: &["\"ghcr.io/me/worker:1\"", "\"redis\""],
+                refused: &["\"\"", "\"Upper/Case\"", "[\"redis\"]"],
+            },
+            "an image instead of a program: [external images](external-images.md)",
+        ),
+        Key::new(
+            "args",
+            "list of strings",
+            Said { text: "any", taken: &["[]", "[\"--port\", \"$PORT\"]"], refused: &["\"--port\""] },
+            "the image's arguments, instead of its own",
+        )
+        .default("the image's")
+        .requires("image = \"redis\""),
         Key::new("kind", "string", OneOf(&["queue", "load_balanced"]), "how requests reach it")
             .default("`\"queue\"`"),
         Key::new(

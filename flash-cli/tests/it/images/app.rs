@@ -71,6 +71,12 @@ pub async fn page(number: u32) -> Result<Value> {
     Ok(json!({ "number": number, "seen": look().await?, "process": std::process::id() }))
 }
 
+/// A route that needs nobody else.
+#[remote(worker = "page", method = GET, path = "/pages/{number}")]
+pub async fn number(number: u32) -> Result<Value> {
+    Ok(json!({ "number": number, "process": std::process::id() }))
+}
+
 #[flash_sdk::main]
 async fn main() -> Result<()> {
     Ok(())

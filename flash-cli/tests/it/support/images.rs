@@ -122,6 +122,19 @@ impl Project {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Puts the image of a worker type into its engine's store, under this name.
+    pub fn import(&self, worker: &str, name: &str) {
+        // A path in the name of an image would have to be in lower case.
+        let pulled = Command::new("podman")
+            .args(self.store_arguments())
+            .args(["pull", "--quiet", &format!("oci:images:{worker}")])
+            .current_dir(self.path().join(".flash/build"))
+            .output()
+            .unwrap();
+        assert!(pulled.status.success(), "{}", String::from_utf8_lossy(&pulled.stderr));
+        self.podman(&["tag", String::from_utf8_lossy(&pulled.stdout).trim(), name]);
+    }
+
     /// Names of its containers, in whatever state.
     pub fn containers(&self) -> Vec<String> {
         let names = self.podman(&["ps", "--all", "--format={{.Names}}"]);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Layout,
     layout::sha256,
-    registry::{manifest::put_manifest, pull::Pulled},
+    registry::{manifest::put_manifest, pull::Pulled, resolve},
 };
 
 /// A layout to pull into.
@@ -105,6 +105,12 @@ async fn an_image_for_several_platforms_gives_the_one_that_is_wanted() {
         let again = target.pull(&from, architecture).await.unwrap();
         assert_eq!((again.downloaded, again.skipped, again.downloaded_bytes), (0, 3, 0));
     }
+    // Without its layers, its name stands for the same.
+    let registry = registry(&from, Logins::default());
+    let resolved = resolve(&registry, &from, &linux(Arch::ARM64)).await.unwrap();
+    assert_eq!(resolved.to_string(), index);
+    let error = resolve(&registry, &from, &linux(Arch::RISCV64)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::NoPlatform { .. }), "{error:?}");
     let error = Target::new().pull(&from, Arch::RISCV64).await.unwrap_err();
     let text = shown(&error);
     assert!(matches!(error, RegistryError::NoPlatform { .. }), "{text}");
@@ -118,6 +124,9 @@ async fn an_image_for_another_platform_is_refused() {
     push(&Image::of(43, &[10]), &from).await.unwrap();
     let error = Target::new().pull(&from, Arch::ARM64).await.unwrap_err();
     assert!(matches!(error, RegistryError::NoPlatform { .. }), "{error:?}");
+    let registry = registry(&from, Logins::default());
+    let error = resolve(&registry, &from, &linux(Arch::ARM64)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::NoPlatform { .. }), "only its config tells: {error:?}");
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ impl Bench {
         let manifest = manifest(schedule);
         let launch = Launch {
             artifact: Artifact::Binaries(Arc::default()),
+            programs: None,
             directory: "/".into(),
             environment: Vec::new(),
             endpoints: String::new(),
