@@ -1,4 +1,7 @@
-use flash_protocol::manifest::{FORM, HeaderEntry, HttpEntry, RouteEntry};
+use flash_protocol::{
+    Lifetime, Program, Retries,
+    manifest::{EndpointKind, FORM, HeaderEntry, HttpEntry, RouteEntry, ScalerEntry},
+};
 use flash_target::ArtifactSpec;
 
 use super::*;
