@@ -226,7 +226,7 @@ const RUNPOD_WORKERS: [Variable; 12] = [
 ];
 
 /// Variables in the sources that nobody sets for `flash` or a worker, each group with its reason.
-const OTHERS: [(&str, &[&str]); 6] = [
+const OTHERS: [(&str, &[&str]); 7] = [
     (
         "notes of the target runpod at its own endpoints",
         &[
@@ -261,6 +261,7 @@ const OTHERS: [(&str, &[&str]); 6] = [
         "read by others: Runpod's own worker, its platform",
         &["RUNPOD_INIT_TIMEOUT", "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "RUNPOD_SKIP_GPU_CHECK"],
     ),
+    ("read by docker itself", &["DOCKER_HOST"]),
     ("names of errors", &["CUDA_ERROR_OUT_OF_MEMORY"]),
 ];
 

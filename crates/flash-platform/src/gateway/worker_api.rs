@@ -192,22 +192,34 @@ async fn posted(body: Body) -> Result<PostedResult, Unusable> {
         let error = (refusal.status() == StatusCode::PAYLOAD_TOO_LARGE).then_some(NoResult(message));
         Unusable { refusal, error }
     })?;
-    work_on(body.len(), || parse_posted(&body))
+    work_on(body.len(), || parse_posted(&body)).map_err(|malformed| malformed.of(&body))
 }
 
-fn parse_posted(body: &[u8]) -> Result<PostedResult, Unusable> {
+fn parse_posted(body: &[u8]) -> Result<PostedResult, Malformed> {
     if Nesting::of(body).is_too_deep_within(1) {
-        let refusal = nesting::too_deep();
-        let error = (!body.starts_with(PROGRESS)).then(|| NoResult(nesting::unreadable("result")));
-        return Err(Unusable { refusal, error });
+        return Err(Malformed::TooDeep);
     }
-    serde_json::from_slice(body).map_err(|error| {
-        // Python writes NaN and Infinity, which are not valid JSON.
-        let message = format!("the result is not valid JSON: {error}");
-        let is_progress = body.starts_with(PROGRESS);
-        let error = (!is_progress).then(|| NoResult(message.clone()));
-        Unusable { refusal: Refusal::bad_request(message), error }
-    })
+    serde_json::from_slice(body).map_err(Malformed::NotJson)
+}
+
+/// Why a body is not a result.
+enum Malformed {
+    TooDeep,
+    /// Python writes NaN and Infinity, which are not valid JSON.
+    NotJson(serde_json::Error),
+}
+
+impl Malformed {
+    fn of(self, body: &[u8]) -> Unusable {
+        let (refusal, message) = match self {
+            Self::TooDeep => (nesting::too_deep(), nesting::unreadable("result")),
+            Self::NotJson(error) => {
+                let message = format!("the result is not valid JSON: {error}");
+                (Refusal::bad_request(message.clone()), message)
+            }
+        };
+        Unusable { refusal, error: (!body.starts_with(PROGRESS)).then_some(NoResult(message)) }
+    }
 }
 
 /// The posted data is not valid.

@@ -173,7 +173,7 @@ fn a_mistake_is_named_with_its_line() {
         assert!(refused.starts_with(message), "{lines}: {refused}");
     }
     for (text, message) in [
-        ("[workers.captioner]\ncpu = 'cpu3c-1-2'", "flash.toml:1: missing field `command`"),
+        ("[workers.captioner]\ncpu = 'cpu3c-1-2'", "flash.toml:1: `captioner` has nothing to run"),
         ("[workers.captioner]\ncommand = []", "flash.toml:2: `command` is empty"),
         ("[workers.captioner]\ncommand = ['']", "flash.toml:2: `command` is empty"),
         ("[workers.captioner]\ncommand = 'python3 x'", "flash.toml:2: invalid type"),

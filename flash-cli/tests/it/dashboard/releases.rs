@@ -19,6 +19,8 @@ async fn releases_are_shown_with_what_they_changed_and_rolled_back_to_after_the_
     let (app, client, driver) = (Deployed::live(""), Client::new(), Driver::start());
     app.version("one", "two");
     app.edit("pub async fn greet(name: String)", "pub async fn greet(name: String, title: Option<String>)");
+    app.edit("greet(name).await", "greet(name, None).await");
+    app.edit("greet(\"main\".to_owned()).await?", "greet(\"main\".to_owned(), None).await?");
     app.edit("\"hello, {name}\"", "\"hello, {title:?} {name}\"");
     app.send(&["--release-notes", "with <b>titles</b>"]);
 
