@@ -60,12 +60,16 @@ pub(super) fn workers(platform: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let children =
         entries.filter_map(|entry| parent_of(&entry.path())).filter(|(_, parent)| *parent == platform);
-    children.map(|(process, _)| process).filter(|process| is_worker(*process)).collect()
+    children.map(|(process, _)| process).filter(|process| worker_type(*process).is_some()).collect()
 }
 
-fn is_worker(process: u32) -> bool {
-    let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|one| one.starts_with(WORKER.as_bytes()))
+/// The worker type of a process, if it is a worker.
+fn worker_type(process: u32) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{process}/environ")).ok()?;
+    environment
+        .split(|byte| *byte == 0)
+        .find_map(|one| one.strip_prefix(WORKER.as_bytes()))
+        .map(<[u8]>::to_vec)
 }
 
 /// These processes and all below them, from each process's parent.
@@ -82,10 +86,8 @@ fn descendants(servers: &[u32], all: &BTreeMap<u32, (u32, f64)>) -> BTreeSet<u32
 }
 
 fn name_of(process: u32) -> String {
-    let read = |file: &str| fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
-    let environment = read("environ");
-    let worker = environment.split(|byte| *byte == 0).find_map(|one| one.strip_prefix(WORKER.as_bytes()));
-    let name = worker.map_or_else(|| read("comm"), <[u8]>::to_vec);
+    let program = || fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
+    let name = worker_type(process).unwrap_or_else(program);
     String::from_utf8_lossy(&name).trim().to_owned()
 }
 

@@ -23,7 +23,7 @@ const WINDOWS: u32 = 12;
 ///
 /// The app is the template `hello`: calls of its route, jobs with and without waiting, each over a connection of its own.
 /// In one part of the time its code changes, in the next one a worker is killed. Exit code 1 if the platform's memory or
-/// its open files grew, slow answers became slower, an answer was wrong, or more requests failed than kills explain.
+/// its open files grew, slow answers became slower, or more requests failed, or had a wrong answer, than kills explain.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask bench soak\n  cargo xtask bench soak --minutes 5 --json")]
 pub(crate) struct Arguments {
@@ -72,8 +72,8 @@ async fn soak(arguments: &Arguments) -> Result<Report, Failure> {
         output::say("Seen", &format!("{} of {WINDOWS}: {seen}", number + 1));
         windows.push(seen);
     }
-    let wrong = traffic.stop().await;
+    let last = traffic.stop().await;
     app.rest().await?;
     let files = (files_before, app.open_files()?);
-    Ok(Report::new(windows, files, kills, arguments.connections, wrong))
+    Ok(Report::new(windows, files, kills, arguments.connections, last))
 }

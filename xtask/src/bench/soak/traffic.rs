@@ -1,5 +1,5 @@
-//! The load: requests of three kinds in turns, until it is stopped. A request that fails is counted, and the next one is
-//! sent; a wrong answer is kept.
+//! The load: requests of three kinds in turns, until it is stopped. A request that fails, or has a wrong answer, is counted,
+//! and the next one is sent.
 use std::{
     net::SocketAddr,
     sync::{
