@@ -20,6 +20,7 @@ use super::{
     program_images::ProgramImages,
     state::{Keep, StoreLocation, api_key, curl, not_started, webhook_secret},
     stop::StopSignals,
+    variable::traces_of_workers_only,
     workspace::{Settings, Versions},
 };
 use crate::{
@@ -224,6 +225,11 @@ impl Session {
             self.output.warning(&format!(
                 "anyone who can reach {} can run functions: set FLASH_API_KEY to require a key",
                 self.host
+            ));
+        }
+        if let Some(name) = traces_of_workers_only(&dotenv) {
+            self.output.warning(&format!(
+                "{name} in .env counts for workers only; set it in the environment of flash run to trace whole requests"
             ));
         }
         let log = versions.directory().join("log");
