@@ -171,3 +171,50 @@ fn shown_changes(plan: &Plan) -> ShownChanges {
 fn taken_back(scale: &ManualScale) -> String {
     format!("{} is scaled by hand to {}..={} workers", scale.worker, scale.workers_min, scale.workers_max)
 }
+
+#[cfg(test)]
+mod tests {
+    use flash_target::{BuildOrigin, Problem};
+
+    use super::*;
+
+    fn record(state: ReleaseState) -> ReleaseRecord {
+        ReleaseRecord {
+            number: 3,
+            created_ms: 7,
+            state,
+            digest: "sha256:abc".to_owned(),
+            origin: BuildOrigin::default(),
+            notes: Some("own words".to_owned()),
+            rollback_of: None,
+            kept: true,
+        }
+    }
+
+    #[test]
+    fn only_what_was_replaced_and_is_kept_may_return() {
+        let failed = || ReleaseState::Failed { reason: "no GPU".to_owned() };
+        let gone = ReleaseRecord { kept: false, ..record(ReleaseState::Replaced) };
+        let cases = [
+            (record(ReleaseState::Starting), ShownState::Starting, false, false),
+            (record(ReleaseState::Live), ShownState::Live, false, true),
+            (record(ReleaseState::Replaced), ShownState::Replaced, true, true),
+            (gone, ShownState::NotKept, false, true),
+            (record(failed()), ShownState::Failed, false, false),
+        ];
+        for (record, state, can_return, was_live) in cases {
+            let shown = shown_release(&record, None);
+            assert_eq!((shown.state, shown.can_return), (state, can_return), "{record:?}");
+            assert_eq!(had_traffic(&record), was_live, "{record:?}");
+            assert_eq!(shown.digest, "abc");
+        }
+        let back = ReleaseRecord { rollback_of: Some(1), ..record(failed()) };
+        assert_eq!(shown_release(&back, None).notes, ["Rollback to release 1", "own words", "no GPU"]);
+    }
+
+    #[test]
+    fn an_error_ends_with_what_to_do() {
+        let hinted = TargetError::new(Problem::Refused, "the plan is out of date").hint("look at it again");
+        assert_eq!(said(hinted), "the plan is out of date; look at it again");
+    }
+}
