@@ -216,6 +216,10 @@ impl Engine {
         self.words(&["inspect", "--type=container", "--format={{.State.OOMKilled}}", name])
     }
 
+    pub(super) fn ask_for_process(&self, name: &str) -> Vec<String> {
+        self.words(&["inspect", "--type=container", "--format={{.State.Pid}}", name])
+    }
+
     /// Prints the id and name of each image.
     pub(super) fn list_images(&self) -> Vec<String> {
         self.words(&["images", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}"])

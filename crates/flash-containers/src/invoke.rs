@@ -91,6 +91,13 @@ impl Engine {
         self.ask(&self.ask_for_memory_kill(name)).await.is_ok_and(|answer| answer.trim() == "true")
     }
 
+    /// The first process of a running container, by its number on this machine; `None` if it does not run.
+    pub async fn process_of_container(&self, name: &str) -> Option<i32> {
+        let process = self.ask(&self.ask_for_process(name)).await.ok()?;
+        // It is 0 for a container that has ended.
+        process.trim().parse().ok().filter(|process| *process > 0)
+    }
+
     /// Runs an image once, with the limits of a worker, to find out whether containers start at all.
     ///
     /// # Errors

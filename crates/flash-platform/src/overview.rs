@@ -64,7 +64,7 @@ pub struct TypeOverview {
     pub models: Vec<(String, Generations)>,
     /// What the models of its workers have to do now, by name.
     pub model_loads: BTreeMap<String, ModelLoad>,
-    /// What its workers take of the machine, by ID, as it was measured last. Containers are left out.
+    /// What its workers take of the machine, by ID, as it was measured last. Those that were not measured yet are left out.
     pub usages: Vec<(String, WorkerUsage)>,
     /// What the worker that has been starting the longest says that it does.
     pub loading: Option<String>,

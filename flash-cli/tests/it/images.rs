@@ -10,7 +10,7 @@ use crate::support::{
     self, Client, Finished, Running, SOON, finish, flash,
     images::{Project, arguments_with, has_engine},
     kept::{Endpoint, input_for, is_final},
-    wait_for,
+    until, wait_for,
 };
 
 /// Waits until no container is left.
@@ -63,6 +63,14 @@ async fn a_job_is_done_inside_of_the_image_with_its_secrets_and_none_of_this_mac
     assert_eq!(arguments_with("hush-47"), Vec::<String>::new());
     let container = container_of(&endpoint, &job).await;
     assert!(!arguments_with(&container).is_empty(), "those of its client were looked at");
+
+    // What the container takes is measured like that of a process.
+    let client = Client::new();
+    until("what the workers take", SOON, async || {
+        let page = client.get(format!("{}/_flash/workers", app.url)).await.text;
+        if page.contains(" MB") { Ok(()) } else { Err(page) }
+    })
+    .await;
 }
 
 #[tokio::test]

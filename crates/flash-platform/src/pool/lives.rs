@@ -51,7 +51,7 @@ impl Pool {
         measured.for_each(|own| own.update(groups, now));
     }
 
-    /// What its workers take, by ID. Those that were not measured yet, and containers, are left out.
+    /// What its workers take, by ID. Those that were not measured yet are left out.
     pub(crate) fn usages(&self) -> Vec<(String, WorkerUsage)> {
         let workers = self.lock();
         let usages = workers.all.iter().filter_map(|(id, worker)| Some((id, worker.measured?.usage()?)));

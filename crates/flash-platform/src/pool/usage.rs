@@ -15,7 +15,7 @@ pub struct WorkerUsage {
     pub memory_bytes: u64,
 }
 
-/// The measurements of a worker that is a process of this machine.
+/// The measurements of a worker whose processes are known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measured {
     group: i32,
@@ -25,7 +25,7 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// Of a process that starts now.
+    /// Of processes that started then.
     pub(super) fn new(group: i32, now: Instant) -> Self {
         Self { group, last: (now, Duration::ZERO), usage: None }
     }

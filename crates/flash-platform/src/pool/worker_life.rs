@@ -23,7 +23,7 @@ use crate::{
     health::HealthCheck,
     queue::JobId,
     supervisor::{
-        Exit, ForeignListener, Lease, OutputHandlers, Running, Work, foreign_listener_on, last_output,
+        Exit, ForeignListener, Lease, Lookup, OutputHandlers, Running, Work, foreign_listener_on, last_output,
     },
     worker_id::WorkerId,
 };
@@ -79,7 +79,8 @@ async fn run_worker(
     }
     let start_limit = tokio::time::sleep(pool.worker_type.start_timeout());
     let watched = watch_health(pool, id, check, process.group());
-    tokio::pin!(start_limit, watched);
+    let found = find_processes(pool, id, process.lookup(), spawned);
+    tokio::pin!(start_limit, watched, found);
     let mut start_is_over = false;
     let mut kill_at = None;
     loop {
@@ -92,6 +93,7 @@ async fn run_worker(
         tokio::select! {
             exit = process.wait() => return exit.map_err(|error| error.to_string()),
             never = &mut watched => match never {},
+            never = &mut found => match never {},
             _ = stopped.changed() => match *stopped.borrow_and_update() {
                 Stop::No => {}
                 Stop::Drain | Stop::Terminate => {
@@ -168,6 +170,29 @@ async fn watch_health(
         let problem = check.until_broken().await;
         pool.say(Some(id), format!("unhealthy, replacing it: {problem}"));
         pool.replace(id);
+    }
+    std::future::pending().await
+}
+
+/// Finds the processes of a worker that is a container once it is ready, so that what they take can be measured.
+async fn find_processes(pool: &Pool, id: &WorkerId, lookup: Option<Lookup>, spawned: Instant) -> Infallible {
+    if let Some(lookup) = lookup {
+        loop {
+            let changed = pool.phases.notified();
+            tokio::pin!(changed);
+            // From now on it is told, before the phase is looked at.
+            changed.as_mut().enable();
+            if pool.phase(id) != Some(Phase::Starting) {
+                break;
+            }
+            changed.await;
+        }
+        // Where the engine does not say, nothing is shown.
+        let group = lookup.group().await;
+        let mut workers = pool.lock();
+        if let (Some(group), Some(worker)) = (group, workers.all.get_mut(id)) {
+            worker.measured = Some(Measured::new(group, spawned));
+        }
     }
     std::future::pending().await
 }

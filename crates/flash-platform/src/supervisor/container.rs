@@ -72,6 +72,21 @@ pub(crate) struct Container {
     on_line: OnLine,
 }
 
+/// Finds the processes of a container.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    name: String,
+    engine: Arc<Engine>,
+}
+
+impl Lookup {
+    /// The process group of the container, on this machine, while it runs: engines start its first process as the
+    /// leader of one. Its workers reach the platform on loopback, so the engine cannot be on another machine.
+    pub(crate) async fn group(&self) -> Option<i32> {
+        self.engine.process_of_container(&self.name).await
+    }
+}
+
 impl Container {
     /// Starts it with its share of the machine, its output going to `on_line`.
     pub(crate) async fn spawn(
@@ -105,6 +120,11 @@ impl Container {
     /// Its output.
     pub(crate) fn output(&self) -> Arc<Output> {
         self.client.output()
+    }
+
+    /// How to find its processes among those of this machine.
+    pub(crate) fn lookup(&self) -> Lookup {
+        Lookup { name: self.name.clone(), engine: self.engine.clone() }
     }
 
     /// Asks it to end.

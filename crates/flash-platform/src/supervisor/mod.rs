@@ -20,6 +20,7 @@ mod usage;
 
 pub(crate) use child::{SpawnError, Spec};
 pub use confinement::Confinement;
+pub(crate) use container::Lookup;
 pub(crate) use exit::{Exit, last_output};
 pub(crate) use foreign_listener::{ForeignListener, foreign_listener_on};
 pub use gpu::Gpu;

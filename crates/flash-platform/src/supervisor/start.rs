@@ -6,7 +6,7 @@ use flash_protocol::manifest::WorkerType;
 
 use super::{
     Exit, Isolation, Lease, Lifeline, Output, SpawnError, Spec,
-    container::{self, Container},
+    container::{self, Container, Lookup},
     output::{CurrentWork, OnLine},
     process::Process,
 };
@@ -79,6 +79,14 @@ impl Running {
         match &self.0 {
             Kind::Process(process) => Some(process.group()),
             Kind::Container(_) => None,
+        }
+    }
+
+    /// How to find the processes of one that is a container.
+    pub(crate) fn lookup(&self) -> Option<Lookup> {
+        match &self.0 {
+            Kind::Process(_) => None,
+            Kind::Container(container) => Some(container.lookup()),
         }
     }
 
