@@ -157,6 +157,11 @@ async fn jobs_are_cancelled_retried_and_run_again_from_their_pages() {
     run_with("{\"seconds\": 0.0}").await;
     assert_ne!(led_away_from(&browser, "/_flash/requests/holds").await, "/_flash/run/holder");
     shows(&browser, "#summary .state", "completed").await;
+    // What a job was asked stays to be looked at, and is what the next one is offered.
+    shows(&browser, ".hop pre", "\"seconds\": 0.0").await;
+    let offered =
+        browser.execute("return document.querySelector('textarea').value", Vec::new()).await.unwrap();
+    assert!(offered.as_str().unwrap().contains("\"seconds\": 0.0"), "{offered}");
 
     // A job that has failed is tried once more.
     let failing = json!({ "input": { "__flash": { "function": "fail" }, "message": "no luck" } });

@@ -117,6 +117,11 @@ impl Budget {
         self.held().saturating_add(bytes) <= self.most(purpose)
     }
 
+    /// Whether half of it or more is in use: then nothing is kept that only might be looked at.
+    pub(super) fn is_half_used(&self) -> bool {
+        self.held() >= self.shared.limit / 2
+    }
+
     /// Whether stored results should be dropped early: a job was refused and there is still no room for it. Being
     /// over the limit is no reason by itself, because stored data does no harm while no new work arrives.
     pub(super) fn is_short(&self) -> bool {

@@ -33,7 +33,7 @@ impl Queue {
                 // not.
                 notify_webhook(id, &entry, &self.settings);
             }
-            entry.drop_input();
+            entry.drop_input(&self.settings.budget);
             entry.join(&self.settings.budget);
             if entry.is_waiting() {
                 open.push(id);

@@ -185,6 +185,7 @@ impl Queue {
         Entry {
             state: JobState::Queued { attempts: 0 },
             input,
+            input_dropped: false,
             envelope,
             origin,
             low_priority,

@@ -65,7 +65,9 @@ pub(super) enum Retention {
 /// A job. Small while it waits: a million may.
 pub(super) struct Entry {
     pub(super) state: JobState,
+    /// Null once it is dropped.
     pub(super) input: Payload,
+    pub(super) input_dropped: bool,
     pub(super) envelope: Envelope,
     pub(super) origin: Origin,
     pub(super) low_priority: bool,
@@ -104,6 +106,9 @@ pub(super) struct Entry {
     /// Its part of the memory budget: always its [`Entry::weight`].
     pub(super) held: Held,
 }
+
+/// Bytes of an input or output that are shown. An input that is longer is not kept after its job has completed.
+pub(crate) const MAX_SHOWN_INPUT: usize = 8_000;
 
 /// The size of a job without its data: its entry, and its places in queues, timers and tables.
 const OVERHEAD: usize = size_of::<Entry>() + 200;
@@ -397,10 +402,14 @@ impl Entry {
         }
     }
 
-    /// Drops what only another attempt would need.
-    pub(super) fn drop_input(&mut self) {
+    /// Drops what only another attempt would need. A small input stays for those who look at the job, as long as the
+    /// memory of all jobs is far from its limit.
+    pub(super) fn drop_input(&mut self, budget: &Budget) {
         if matches!(self.state, JobState::Done(Outcome::Completed(_) | Outcome::Cancelled)) {
-            self.input = Payload::null();
+            if self.input.weight() > MAX_SHOWN_INPUT || budget.is_half_used() {
+                self.input = Payload::null();
+                self.input_dropped = true;
+            }
             if let Some(extras) = &mut self.extras {
                 extras.s3_config = None;
             }

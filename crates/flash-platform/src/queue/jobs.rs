@@ -398,7 +398,7 @@ impl Jobs {
             entry.ticket = settings.store.write(Change::Ended { seq, end: Box::new(end) });
         }
         notify_webhook(id, entry, settings);
-        entry.drop_input();
+        entry.drop_input(&settings.budget);
         self.timers.remove(&(entry.timer, id));
         entry.timer = forget_at;
         self.timers.insert((forget_at, id));

@@ -60,7 +60,7 @@ pub(crate) use ended::{Ended, Next, OnEnd};
 pub(crate) use endpoint_queue::Queue;
 pub(crate) use id::JobId;
 pub(crate) use intake::{Idempotency, Submission, SubmitError, Submitted};
-pub(crate) use job::{Origin, Waiter};
+pub(crate) use job::{MAX_SHOWN_INPUT, Origin, Waiter};
 pub(crate) use limits::Limits;
 pub(crate) use listing::Filter;
 pub(crate) use load::{Load, Stuck};

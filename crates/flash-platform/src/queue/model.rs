@@ -25,7 +25,7 @@ use flash_protocol::{
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{clock::Clock, job::Entry, state::JobState, *};
+use super::{clock::Clock, state::JobState, *};
 use crate::{meter::Account, worker_id::WorkerId};
 
 const MINUTE: u64 = 60_000_000;
@@ -562,7 +562,7 @@ impl Pair {
         for (id, job) in &mut self.model.jobs {
             let entry = inner.jobs.get(*id).unwrap();
             assert!(entry.attempts <= job.attempts && entry.low_priority == job.low);
-            assert_eq!(entry.input.text().get(), job.input.to_string().as_str().if_open(entry));
+            assert_eq!(entry.input.text().get(), job.input.to_string());
             job.dead = matches!(entry.state, JobState::Done(Outcome::Dead(_)));
             job.attempts = entry.attempts;
             job.attempts_before = entry.attempts_before;
@@ -602,20 +602,6 @@ impl Pair {
         }
         let dead = self.model.jobs.values().filter(|job| job.dead).count();
         assert_eq!(self.queue.dead(1000).len(), dead);
-    }
-}
-
-/// What is kept of the input: nothing where no further attempt can need it.
-trait IfOpen {
-    fn if_open(&self, entry: &Entry) -> &str;
-}
-
-impl IfOpen for str {
-    fn if_open(&self, entry: &Entry) -> &str {
-        match &entry.state {
-            JobState::Done(Outcome::Completed(_) | Outcome::Cancelled) => "null",
-            _ => self,
-        }
     }
 }
 

@@ -77,8 +77,7 @@ impl Queue {
     pub(crate) fn input(&self, job: JobId) -> Option<RawJson> {
         let inner = self.lock();
         let entry = inner.jobs.get(job)?;
-        let is_dropped = matches!(entry.state, JobState::Done(Outcome::Completed(_) | Outcome::Cancelled));
-        (!is_dropped).then(|| entry.input.clone().into_json())
+        (!entry.input_dropped).then(|| entry.input.clone().into_json())
     }
 
     fn show(&self, inner: &Inner, id: JobId, entry: &Entry) -> ShownJob {

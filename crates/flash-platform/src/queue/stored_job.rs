@@ -44,6 +44,7 @@ fn entry_of(record: Record, end: Option<End>) -> (JobId, Box<Entry>) {
             None => JobState::Queued { attempts: record.attempts },
         },
         input: record.input,
+        input_dropped: false,
         envelope: record.envelope,
         origin: if record.sync_origin { Origin::RunSync } else { Origin::Run },
         low_priority: record.low_priority,

@@ -16,12 +16,10 @@ use super::{
     trail::{Known, starting, starts, trail},
 };
 use crate::{
-    queue::{JobId, Queue},
+    queue::{JobId, MAX_SHOWN_INPUT, Queue},
     sample::sample,
 };
 
-/// Bytes of an input or output that are shown.
-const MOST_SHOWN: usize = 8_000;
 /// Lines of the log that are shown.
 const LINES: NonZeroUsize = NonZeroUsize::new(500).expect("it is not zero");
 
@@ -117,8 +115,8 @@ pub(super) fn queue_with(state: &GatewayState, worker_type: &str, job: &str) -> 
 
 /// The beginning of JSON text, with line breaks where it is short enough to be whole.
 fn cut(json: &str) -> Value {
-    if json.len() > MOST_SHOWN {
-        let text = json[..json.floor_char_boundary(MOST_SHOWN)].to_owned();
+    if json.len() > MAX_SHOWN_INPUT {
+        let text = json[..json.floor_char_boundary(MAX_SHOWN_INPUT)].to_owned();
         return Value { text, bytes: json.len() };
     }
     let pretty = serde_json::from_str::<serde_json::Value>(json).ok();
@@ -135,9 +133,9 @@ mod tests {
     fn a_value_is_cut_at_a_character_and_says_how_long_it_is() {
         let Value { text, bytes } = cut("{\"a\":1}");
         assert_eq!((text.as_str(), bytes), ("{\n  \"a\": 1\n}", text.len()));
-        let long = format!("\"{}\"", "é".repeat(MOST_SHOWN));
+        let long = format!("\"{}\"", "é".repeat(MAX_SHOWN_INPUT));
         let Value { text, bytes } = cut(&long);
-        assert!(text.len() <= MOST_SHOWN && text.ends_with('é'));
+        assert!(text.len() <= MAX_SHOWN_INPUT && text.ends_with('é'));
         assert_eq!(bytes, long.len());
     }
 }

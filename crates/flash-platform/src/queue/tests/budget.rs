@@ -1,7 +1,7 @@
 //! The memory of jobs: counted completely, limited, and released.
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::MAX_SHOWN_INPUT, *};
 
 /// Room for a few jobs with data of this length.
 const DATA: usize = 100_000;
@@ -90,6 +90,35 @@ async fn a_result_is_taken_when_nothing_new_is_and_stays_as_long_as_promised() {
     queue.advance(Duration::from_secs(31 * 60));
     queue.end_overdue();
     assert!(!is_refused(&queue, job("{}")));
+}
+
+#[tokio::test]
+async fn a_small_input_stays_to_be_looked_at_while_there_is_room() {
+    let (queue, budget) = holding(4 * DATA);
+    let mut worker = FakeWorker::attach(&queue, "w", 1);
+    let mut completed = async |input: &str| {
+        let id = queue.run(input);
+        let taken = worker.job().await;
+        queue.finish(&worker.id, id, Some(taken.attempt), Outcome::Completed(json("1").into()), None);
+        id
+    };
+    let shown = |id| queue.input(id).map(|input| input.get().to_owned());
+    let small = completed(r#"{"n":7}"#).await;
+    let null = completed("null").await;
+    let large = completed(&text(MAX_SHOWN_INPUT - 1)).await;
+    let largest = completed(&text(MAX_SHOWN_INPUT - 2)).await;
+    assert_eq!(shown(small).as_deref(), Some(r#"{"n":7}"#));
+    assert_eq!(shown(null).as_deref(), Some("null"), "an input of null is not one that was dropped");
+    assert_eq!(shown(large), None);
+    assert_eq!(shown(largest), Some(text(MAX_SHOWN_INPUT - 2)));
+    queue.drain(&worker.id);
+    queue.run(&text(2 * DATA));
+    assert!(budget.is_half_used());
+    let mut other = FakeWorker::attach(&queue, "other", 1);
+    assert_eq!(other.job().await.input.to_json().get(), text(2 * DATA), "what runs needs its input");
+    let late = queue.run(r#"{"n":8}"#);
+    queue.cancel(late).unwrap();
+    assert_eq!((shown(late), shown(small).is_some()), (None, true));
 }
 
 #[tokio::test]
