@@ -96,6 +96,8 @@ async function refresh() {
 }
 
 function begin() {
+  // On a narrow screen it may be beyond the edge.
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   localise(document);
   window.flashCharts?.draw();
   const log = document.querySelector("[data-follow]");

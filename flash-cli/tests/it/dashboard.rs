@@ -234,15 +234,23 @@ async fn no_page_is_wider_than_a_small_phone_and_all_can_be_used_without_a_mouse
         "/_flash/costs",
         "/_flash/failed",
     ];
-    driver.narrow(&client, &browser, 320).await;
-    for path in pages {
-        go(&browser, &app.url, path).await;
-        shows(&browser, "main h1", "").await;
-        let script = "const page = document.documentElement; \
-                      return [innerWidth, page.scrollWidth - page.clientWidth]";
-        let width = browser.execute(script, Vec::new()).await.unwrap();
-        assert_eq!(width, json!([320, 0]), "{path}: the window, and how far it scrolls sideways");
+    let sizes = "const page = document.documentElement; \
+                 const tab = document.querySelector('nav [aria-current]')?.getBoundingClientRect(); \
+                 const isCut = (own) => own.scrollWidth > own.clientWidth; \
+                 return { window: innerWidth, sideways: page.scrollWidth - page.clientWidth, \
+                          tabIsShown: !tab || (tab.left >= 0 && tab.right <= innerWidth), \
+                          cutFigures: [...document.querySelectorAll('.figures div')].filter(isCut).length }";
+    for width in [320, 800, 1400] {
+        driver.narrow(&client, &browser, width).await;
+        for path in pages {
+            go(&browser, &app.url, path).await;
+            shows(&browser, "main h1", "").await;
+            let seen = browser.execute(sizes, Vec::new()).await.unwrap();
+            let fits = json!({ "window": width, "sideways": 0, "tabIsShown": true, "cutFigures": 0 });
+            assert_eq!(seen, fits, "{path}");
+        }
     }
+    driver.narrow(&client, &browser, 320).await;
     // The first key leads past the navigation.
     go(&browser, &app.url, "/_flash/").await;
     let body = browser.find(Locator::Css("body")).await.unwrap();
