@@ -151,7 +151,7 @@ fn endpoint(
         disk: Some(worker.disk_gib.unwrap_or(disk)),
         env: variables(id, spec, release, worker, command),
         ports,
-        registry: spec.cloud.registry_credential.clone(),
+        registry: registry_credential(spec, command),
         gpu,
         cpu,
         workers: WorkerRange {
@@ -179,6 +179,22 @@ pub(crate) fn data_centers(spec: &ReleaseSpec, worker: &WorkerType) -> Vec<Strin
     } else {
         worker.data_centers.iter().map(|center| center.id().to_owned()).collect()
     }
+}
+
+/// The login for the image of a worker type. It is one for the registry of the app's own images, so an image that was
+/// built elsewhere gets it only if it is in that registry: another one would refuse the login, even for a public image.
+fn registry_credential(spec: &ReleaseSpec, command: Option<&CommandSpec>) -> Option<String> {
+    let credential = spec.cloud.registry_credential.clone()?;
+    let Some(image) = command.and_then(|command| command.program.image()) else { return Some(credential) };
+    let ArtifactSpec::Images { images, .. } = &spec.artifact else { return Some(credential) };
+    let has_own = !images.is_empty();
+    let is_beside_own = images.values().any(|own| registry(own) == registry(image));
+    (is_beside_own || !has_own).then_some(credential)
+}
+
+/// The registry in the complete name of an image.
+fn registry(image: &str) -> &str {
+    image.split('/').next().unwrap_or_default()
 }
 
 /// Empty if the release is not built.
@@ -358,6 +374,34 @@ mod tests {
         spec.commands = vec![image_command(&["python3"])];
         let problems = desired(&id(), &spec, 1).unwrap_err();
         assert!(problems[0].message.contains("`llm`: Runpod cannot replace the entry point"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_login_goes_to_the_registry_of_the_apps_own_images_alone() {
+        let mut spec = spec();
+        spec.cloud.registry_credential = Some("login".to_owned());
+        let credentials = |spec: &ReleaseSpec| {
+            let all = desired(&id(), spec, 1).unwrap();
+            ["llm", WORKERS[0]].map(|worker| all.get(worker).and_then(|own| own.create.registry.clone()))
+        };
+        let login = || Some("login".to_owned());
+        let command = |image: &str| {
+            let mut command = image_command(&[]);
+            command.program =
+                Program::Image { image: image.to_owned(), entrypoint: Vec::new(), arguments: Vec::new() };
+            command
+        };
+        let ArtifactSpec::Images { images, .. } = spec.artifact.clone() else {
+            unreachable!("it has images")
+        };
+        let own = registry(&images[WORKERS[0]]).to_owned();
+        spec.commands = vec![command(&format!("{own}/other/llm@sha256:1"))];
+        assert_eq!(credentials(&spec), [login(), login()]);
+        spec.commands = vec![command("docker.io/library/redis@sha256:1")];
+        assert_eq!(credentials(&spec), [None, login()]);
+        // Nothing says which registry it is for.
+        spec.artifact = ArtifactSpec::Images { digest: "00".to_owned(), images: BTreeMap::new() };
+        assert_eq!(credentials(&spec)[0], login());
     }
 
     #[test]
