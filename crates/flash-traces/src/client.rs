@@ -1,14 +1,21 @@
 //! The HTTP client of the exporter: ours, on the runtime of the process, which the exporter's own thread does not have.
+//!
+//! The exporter speaks OTLP over HTTP. Where the collector wants gRPC, [`grpc`] says the same in that.
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use flash_text::error_chain;
+use http::HeaderMap;
+use http_body_util::BodyExt as _;
 use opentelemetry_http::{HttpClient, HttpError};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use crate::settings::Settings;
+use crate::{
+    grpc,
+    settings::{Protocol, Settings},
+};
 
 /// Bytes of an answer that are read: a collector answers with a few.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -17,6 +24,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    protocol: Protocol,
     runtime: Handle,
     /// Why the last request failed, without its URL.
     problem: Arc<Mutex<Option<String>>>,
@@ -35,8 +43,11 @@ impl Client {
             // A proxy elsewhere cannot reach it.
             http = http.no_proxy();
         }
+        if settings.protocol == Protocol::Grpc {
+            http = http.http2_prior_knowledge();
+        }
         let http = http.build().map_err(|error| error_chain(&error))?;
-        Ok(Self { http, runtime, problem: Arc::default() })
+        Ok(Self { http, protocol: settings.protocol, runtime, problem: Arc::default() })
     }
 
     /// Why the last request failed, if it did.
@@ -48,30 +59,74 @@ impl Client {
 #[async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
-        let sending = sent(self.http.clone(), request);
-        let outcome = self.runtime.spawn(sending).await.map_err(|error| error.to_string()).flatten();
-        *self.problem.lock() = match &outcome {
-            Ok(response) if response.status().is_success() => None,
-            Ok(response) => Some(format!("it answered {}", response.status())),
-            Err(problem) => Some(problem.clone()),
+        let (http, protocol) = (self.http.clone(), self.protocol);
+        let sending = async move {
+            match protocol {
+                Protocol::HttpProtobuf => sent(http, request).await,
+                Protocol::Grpc => called(http, request).await,
+            }
         };
-        outcome.map_err(HttpError::from)
+        let outcome = self.runtime.spawn(sending).await.map_err(|error| error.to_string()).flatten();
+        let Sent { response, problem } = match outcome {
+            Ok(sent) => sent,
+            Err(problem) => {
+                *self.problem.lock() = Some(problem.clone());
+                return Err(problem.into());
+            }
+        };
+        *self.problem.lock() = problem;
+        Ok(response)
     }
 }
 
-async fn sent(http: reqwest::Client, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, String> {
+/// An answer, and why it does not take the spans if it does not.
+struct Sent {
+    response: http::Response<Bytes>,
+    problem: Option<String>,
+}
+
+async fn sent(http: reqwest::Client, request: http::Request<Bytes>) -> Result<Sent, String> {
+    let (response, _) = answered(&http, request).await?;
+    let status = response.status();
+    let problem = (!status.is_success()).then(|| format!("it answered {status}"));
+    Ok(Sent { response, problem })
+}
+
+async fn called(http: reqwest::Client, request: http::Request<Bytes>) -> Result<Sent, String> {
+    let (answer, trailers) = answered(&http, grpc::call(request)?).await?;
+    let taken = grpc::message(answer.status(), answer.headers(), trailers.as_ref(), answer.body());
+    let mut response = http::Response::new(Bytes::new());
+    let problem = match taken {
+        Ok(message) => {
+            *response.body_mut() = message;
+            None
+        }
+        Err(refusal) => {
+            *response.status_mut() = refusal.status;
+            Some(refusal.text)
+        }
+    };
+    Ok(Sent { response, problem })
+}
+
+/// The whole answer, with its trailers.
+async fn answered(
+    http: &reqwest::Client,
+    request: http::Request<Bytes>,
+) -> Result<(http::Response<Bytes>, Option<HeaderMap>), String> {
     let problem = |error: reqwest::Error| error_chain(&error.without_url());
     let request = reqwest::Request::try_from(request).map_err(problem)?;
-    let mut response = http.execute(request).await.map_err(problem)?;
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(problem)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(format!("its answer is over {MAX_ANSWER} bytes"));
+    let response = http.execute(request).await.map_err(problem)?;
+    let (parts, mut answer) = http::Response::<reqwest::Body>::from(response).into_parts();
+    let (mut body, mut trailers) = (BytesMut::new(), None);
+    while let Some(frame) = answer.frame().await {
+        match frame.map_err(problem)?.into_data() {
+            Ok(data) if body.len() + data.len() > MAX_ANSWER => {
+                return Err(format!("its answer is over {MAX_ANSWER} bytes"));
+            }
+            Ok(data) => body.extend_from_slice(&data),
+            Err(other) => trailers = other.into_trailers().ok(),
         }
-        body.extend_from_slice(&chunk);
     }
-    let mut answer = http::Response::new(body.freeze());
-    *answer.status_mut() = response.status();
-    *answer.headers_mut() = std::mem::take(response.headers_mut());
-    Ok(answer)
+    Ok((http::Response::from_parts(parts, body.freeze()), trailers))
 }

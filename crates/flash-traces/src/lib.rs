@@ -7,6 +7,7 @@
 
 mod client;
 mod exporter;
+mod grpc;
 mod settings;
 
 pub use exporter::{Export, Say, Service};

@@ -14,8 +14,6 @@ const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
 
-/// The only protocol that is sent.
-const PROTOCOL: &str = "http/protobuf";
 const SAMPLERS: [&str; 6] = [
     "always_on",
     "always_off",
@@ -25,12 +23,22 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_traceidratio",
 ];
 
+/// How spans are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// `http/protobuf`, to a path, by default on port 4318.
+    HttpProtobuf,
+    /// `grpc`, by default on port 4317. The path of the endpoint does not count.
+    Grpc,
+}
+
 /// Where spans go, from the standard variables. Headers, paths and resources are read by the exporter itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Host and port, for messages: the whole URL may hold a secret.
     pub(crate) host: String,
     pub(crate) is_on_this_machine: bool,
+    pub(crate) protocol: Protocol,
     pub(crate) timeout: Duration,
     /// Whether the time between two batches is set.
     pub(crate) sets_delay: bool,
@@ -86,9 +94,14 @@ impl Settings {
         if let Some(exporter) = set(&variable, &[EXPORTER]).filter(|(_, exporter)| exporter != "otlp") {
             return expect(exporter.0, exporter.1, "`otlp` or `none`");
         }
-        if let Some((name, protocol)) = set(&variable, &PROTOCOLS).filter(|(_, own)| own != PROTOCOL) {
-            return expect(name, protocol, "`http/protobuf`: collectors take it on port 4318");
-        }
+        let protocol = match set(&variable, &PROTOCOLS) {
+            None => Protocol::HttpProtobuf,
+            Some((name, text)) => match text.as_str() {
+                "http/protobuf" => Protocol::HttpProtobuf,
+                "grpc" => Protocol::Grpc,
+                _ => return expect(name, text, "`http/protobuf` or `grpc`"),
+            },
+        };
         let timeout = match set(&variable, &TIMEOUTS) {
             None => TIMEOUT,
             Some((name, text)) => match text.parse() {
@@ -114,6 +127,7 @@ impl Settings {
         Ok(Some(Self {
             is_on_this_machine: is_loopback(host),
             host: format!("{host}:{}", url.port_or_known_default().unwrap_or(80)),
+            protocol,
             timeout,
             sets_delay: variable("OTEL_BSP_SCHEDULE_DELAY").is_some(),
         }))
@@ -169,7 +183,13 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://user:secret@otel.example/v1/traces?key=secret");
         let settings = read(&[ENDPOINT, own, ("OTEL_EXPORTER_OTLP_TIMEOUT", "250")]).unwrap().unwrap();
         assert_eq!((settings.host.as_str(), settings.is_on_this_machine), ("otel.example:443", false));
-        assert_eq!(settings.timeout, Duration::from_millis(250));
+        assert_eq!(
+            (settings.timeout, settings.protocol),
+            (Duration::from_millis(250), Protocol::HttpProtobuf)
+        );
+        let of_traces = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc");
+        let called = read(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"), of_traces]);
+        assert_eq!(called.unwrap().unwrap().protocol, Protocol::Grpc);
         assert!(!format!("{settings:?}").contains("secret"));
         let settings = read(&[ENDPOINT]).unwrap().unwrap();
         assert_eq!((settings.host.as_str(), settings.is_on_this_machine), ("localhost:4318", true));
@@ -179,7 +199,7 @@ mod tests {
     #[test]
     fn what_flash_does_not_know_is_named_with_what_it_may_be() {
         for (variable, value, says) in [
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "expected `http/protobuf`"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "expected `http/protobuf` or `grpc`"),
             ("OTEL_TRACES_EXPORTER", "zipkin", "`otlp` or `none`"),
             ("OTEL_TRACES_SAMPLER", "xray", "`always_on`"),
             ("OTEL_TRACES_SAMPLER_ARG", "2", "between 0 and 1"),

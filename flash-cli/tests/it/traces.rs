@@ -105,9 +105,10 @@ impl Drop for Collector {
 
 impl Collector {
     /// `None` without an interpreter that has the official types.
-    fn start() -> Option<Self> {
+    fn start(protocol: &str) -> Option<Self> {
         let script = root().join("flash-cli/tests/conformance/otlp_collector.py");
-        let mut child = Command::new(python()?).arg(script).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new(python()?).arg(script).arg(protocol).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = lines.next().expect("its port").unwrap();
         let exports: Arc<Mutex<Vec<Export>>> = Arc::default();
@@ -161,7 +162,7 @@ fn tree(spans: &[Span]) -> String {
 
 #[tokio::test]
 async fn a_request_is_one_trace_from_the_callers_span_to_the_spawned_job() {
-    let Some(collector) = Collector::start() else { return };
+    let Some(collector) = Collector::start("http") else { return };
     let app = app("traced-app");
     let headers = format!("x-collector-key={KEY}");
     let running = start(
@@ -264,7 +265,7 @@ async fn a_request_is_one_trace_from_the_callers_span_to_the_spawned_job() {
 
 #[tokio::test]
 async fn a_trace_that_its_caller_does_not_sample_is_passed_on_and_not_sent() {
-    let Some(collector) = Collector::start() else { return };
+    let Some(collector) = Collector::start("http") else { return };
     let app = app("unsampled-app");
     let running = start(&app, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)]);
     let client = Client::new();
@@ -282,6 +283,42 @@ async fn a_trace_that_its_caller_does_not_sample_is_passed_on_and_not_sent() {
     })
     .await;
     assert!(spans.iter().all(|span| span.trace == sampled), "{}", tree(&spans));
+}
+
+#[tokio::test]
+async fn a_collector_that_takes_grpc_gets_the_same_and_what_it_refuses_is_told() {
+    let Some(collector) = Collector::start("grpc") else { return };
+    let app = app("grpc-traces-app");
+    let headers = format!("x-collector-key={KEY}");
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", &headers),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+    ];
+    let running = start(&app, &settings);
+    let client = Client::new();
+    assert_eq!(greet(&client, &running, None).await.status, 200);
+    until("spans of the platform and of workers", SOON, async || {
+        let spans = collector.spans();
+        let has = |name: &str| spans.iter().any(|span| span.name == name);
+        if has("POST /greet/{name}") && has("louder") { Ok(()) } else { Err(tree(&spans)) }
+    })
+    .await;
+    for export in collector.exports.lock().unwrap().iter() {
+        assert_eq!((export.path.as_str(), export.key.as_deref()), ("Export", Some(KEY)));
+    }
+    drop(running);
+
+    let running =
+        start(&app, &[settings[0], settings[1], ("OTEL_EXPORTER_OTLP_HEADERS", "x-collector-refuses=1")]);
+    assert_eq!(greet(&client, &running, None).await.status, 200);
+    let says = |line: &Value| line["text"].as_str().is_some_and(|text| text.starts_with("traces are lost"));
+    let line = running.event("log", says);
+    assert!(
+        line["text"].as_str().unwrap().contains("it answered PERMISSION_DENIED: not with this key"),
+        "{line}"
+    );
 }
 
 #[tokio::test]
