@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use flash_target::{
-    ArtifactSpec, EnvironmentId, Finding, OnStep, Problem, ReleaseRecord, ReleaseSpec, Step, TargetError,
-    live_before, now_ms,
+    ArtifactSpec, EnvironmentId, Finding, OnStep, PlanOf, Problem, ReleaseRecord, ReleaseSpec, Step,
+    TargetError, live_before, now_ms,
 };
 use tokio::time::{Instant, sleep};
 
@@ -133,8 +133,9 @@ async fn begin(
 ) -> Result<Held, TargetError> {
     let there = releases::entries(rest, id).await?;
     let live = ledger::live(&there).map(|kept| kept.entry.number);
+    let plan = if intent.rollback_of.is_some() { PlanOf::Rollback } else { PlanOf::Send };
     if intent.base != live {
-        return Err(moved(id, &there));
+        return Err(moved(id, &there, plan));
     }
     let number = there.first().map_or(1, |kept| kept.entry.number + 1);
     let entry = Entry::starting(number, spec, intent.notes, intent.rollback_of);
@@ -147,7 +148,7 @@ async fn begin(
     let gone_on = alone.and_then(|there| {
         // Another send may have ended between the looks.
         let is_moved = ledger::live(&there).map(|kept| kept.entry.number) != live;
-        if is_moved { Err(moved(id, &there)) } else { Ok(()) }
+        if is_moved { Err(moved(id, &there, plan)) } else { Ok(()) }
     });
     match gone_on {
         Ok(()) => Ok(Held { template, entry, before }),
@@ -444,14 +445,14 @@ pub(super) async fn remove_all(rest: &Rest, id: &EnvironmentId) -> Result<(), Ta
 }
 
 /// The environment is no longer as the sender saw it.
-fn moved(id: &EnvironmentId, there: &[StoredEntry]) -> TargetError {
+fn moved(id: &EnvironmentId, there: &[StoredEntry], plan: PlanOf) -> TargetError {
     let live = ledger::live(there).map(|kept| kept.entry.number);
     let now = live.map_or("nothing is".to_owned(), |number| format!("release {number} is"));
     TargetError::new(
         Problem::Moved,
         format!("{id} has changed since the plan was made: now {now} live; nothing was changed"),
     )
-    .hint(format!("make a new plan: flash deploy send {} --plan", id.name))
+    .hint(plan.make_again(&id.name))
 }
 
 /// The progress of a release's workers.

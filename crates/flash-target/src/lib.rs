@@ -33,7 +33,8 @@ pub use flash_logs::{LogLevel, LogQuery, LogRecord, LogStream, SearchError, Sele
 pub use preflight::{EndpointChange, Finding, Preflight};
 pub use release::{
     ArtifactSpec, BuildOrigin, CloudSettings, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ModelDelivery,
-    ModelSpec, ReleaseRecord, ReleaseSpec, ReleaseState, RuntimeSettings, Shipment, Step, live_before,
+    ModelSpec, PlanOf, ReleaseRecord, ReleaseSpec, ReleaseState, RuntimeSettings, Shipment, Step,
+    live_before,
 };
 pub use scale::{ManualScale, ScaleChange};
 pub use schedule::{ScheduledFunction, ScheduledRun};

@@ -250,6 +250,25 @@ pub enum ReleaseState {
     },
 }
 
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanOf {
+    /// A build that is sent.
+    Send,
+    /// The way back to an earlier release.
+    Rollback,
+}
+
+impl PlanOf {
+    /// What to do when the environment has changed since the plan was made.
+    pub fn make_again(self, environment: &str) -> String {
+        match self {
+            Self::Send => format!("make a new plan: flash deploy send {environment} --plan"),
+            Self::Rollback => format!("make a new plan: flash deploy rollback {environment}"),
+        }
+    }
+}
+
 /// The release that was live before the live one; the last that was, if nothing is live. Releases are made one
 /// after the other, so their numbers are the order in which they went live.
 pub fn live_before<'a>(

@@ -6,7 +6,8 @@ use super::{
     probe::{Answer, ask},
 };
 
-const FOR: &str = "flash run --image runs built images with podman or docker; everything else works without";
+const FOR: &str =
+    "podman or docker runs flash run --image and worker types with `image`; everything else works without";
 
 /// An engine, and a command that only works if the engine does.
 struct Engine {

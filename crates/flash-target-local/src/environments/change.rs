@@ -6,7 +6,7 @@ use std::{
 
 use flash_platform::DeployError;
 use flash_target::{
-    EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, Step, TargetError, live_before,
+    EnvironmentId, PlanOf, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, Step, TargetError, live_before,
 };
 
 use super::{
@@ -47,7 +47,7 @@ pub(super) async fn send(
     let running = host.find(id)?;
     let _change = running.begin().await?;
     let live = live(host, &running).await?;
-    is_still(id, base, live.as_ref(), "send NAME --plan")?;
+    is_still(id, base, live.as_ref(), PlanOf::Send)?;
     deploy(host, &running, live.as_ref(), Wanted { spec, notes, rollback_of: None }, steps).await
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn rollback(
     let running = host.find(id)?;
     let _change = running.begin().await?;
     let live = live(host, &running).await?;
-    is_still(id, base, live.as_ref(), "rollback NAME")?;
+    is_still(id, base, live.as_ref(), PlanOf::Rollback)?;
     let to = goal(host, &running, live.as_ref(), to).await?;
     let spec = kept_spec(host, &running, to).await?;
     deploy(host, &running, live.as_ref(), Wanted { spec, notes, rollback_of: Some(to) }, steps).await
@@ -262,7 +262,7 @@ fn is_still(
     id: &EnvironmentId,
     base: Option<u64>,
     live: Option<&StoredRelease>,
-    command: &str,
+    plan: PlanOf,
 ) -> Result<(), TargetError> {
     let number = live.map(|live| live.record.number);
     if number == base {
@@ -277,7 +277,7 @@ fn is_still(
         Problem::Moved,
         format!("{id} has changed: {seen} when the plan was made; now {now}"),
     )
-    .hint(format!("make a new plan: flash deploy {}", command.replace("NAME", &id.name))))
+    .hint(plan.make_again(&id.name)))
 }
 
 /// `it has 1, 2, 3`: the latest of them.
