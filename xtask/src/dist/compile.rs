@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::zig;
 use crate::{
     command::{cargo, command, find, read, shown},
     failure::Failure,
@@ -57,14 +58,25 @@ impl Target {
             return Err(Failure::new(format!("Rust's standard library for {triple} is not installed"))
                 .hint(format!("rustup target add {triple}")));
         }
-        let variable = format!("CC_{}", triple.replace('-', "_"));
-        if std::env::var_os(&variable).is_some() || self.c_compilers().iter().any(|name| find(name).is_some())
-        {
+        if self.has_c_compiler() || self.is_musl() && zig::is_there() {
             return Ok(());
         }
-        let compilers = self.c_compilers().join("` or `");
-        Err(Failure::new(format!("there is no C compiler for {triple}: neither `{compilers}` nor ${variable}"))
-            .hint(format!("apt-get install musl-tools for this machine; elsewhere set {variable}, such as to a script with `zig cc -target {}-linux-musl \"$@\"`", self.machine())))
+        let (compilers, variable) = (self.c_compilers().join("` or `"), self.variable("CC"));
+        Err(Failure::new(format!(
+            "there is no C compiler for {triple}: neither `{compilers}` nor ${variable}"
+        ))
+        .hint("for this machine: apt-get install musl-tools; for any: install zig (https://ziglang.org)"))
+    }
+
+    /// One of its own, not zig's.
+    fn has_c_compiler(&self) -> bool {
+        std::env::var_os(self.variable("CC")).is_some()
+            || self.c_compilers().iter().any(|name| find(name).is_some())
+    }
+
+    /// A variable for this target.
+    fn variable(&self, name: &str) -> String {
+        format!("{name}_{}", self.0.replace('-', "_"))
     }
 
     fn c_compilers(&self) -> Vec<String> {
@@ -86,7 +98,7 @@ impl Target {
         let mut build =
             cargo(&["build", "--locked", "--release", "--package", "flash-cli", "--bin", "flash"]);
         build.args(["--target", triple, "--message-format", "json-render-diagnostics"]);
-        build.envs(self.environment()?);
+        build.envs(self.environment(into)?);
         let messages = into.join(format!("{triple}.json"));
         output::say("Running", &shown(&build));
         let file = fs::File::create(&messages).map_err(Failure::at(messages.display()))?;
@@ -104,8 +116,9 @@ impl Target {
         Ok(Compiled { program, messages })
     }
 
-    /// Variables that make the program the same wherever it is compiled.
-    fn environment(&self) -> Result<Vec<(String, OsString)>, Failure> {
+    /// Variables that make the program the same wherever it is compiled, and name its C compiler. What they need is
+    /// written to `into`.
+    fn environment(&self, into: &Path) -> Result<Vec<(String, OsString)>, Failure> {
         let mapped = mapped()?;
         let mut flags: Vec<String> =
             mapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
@@ -114,16 +127,19 @@ impl Target {
         }
         let c_flags: Vec<String> =
             mapped.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect();
-        let name = self.0.replace('-', "_");
         let mut variables = vec![
             ("CARGO_ENCODED_RUSTFLAGS".to_owned(), flags.join("\u{1f}").into()),
-            (format!("CFLAGS_{name}"), c_flags.join(" ").into()),
+            (self.variable("CFLAGS"), c_flags.join(" ").into()),
             ("CARGO_INCREMENTAL".to_owned(), "0".into()),
             ("SOURCE_DATE_EPOCH".to_owned(), "0".into()),
         ];
         if self.is_musl() && !self.is_for_this_machine() {
             // Rust brings musl and a linker; the linker of this machine knows only its own programs.
-            variables.push((format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), "rust-lld".into()));
+            let name = self.0.replace('-', "_").to_uppercase();
+            variables.push((format!("CARGO_TARGET_{name}_LINKER"), "rust-lld".into()));
+        }
+        if self.is_musl() && !self.has_c_compiler() && zig::is_there() {
+            variables.push((self.variable("CC"), zig::compiler(self.machine(), into)?.into()));
         }
         Ok(variables)
     }
@@ -156,7 +172,8 @@ mod tests {
 
     #[test]
     fn no_path_of_this_machine_gets_into_a_program() {
-        let environment = Target::new("aarch64-unknown-linux-musl").environment().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let environment = Target::new("aarch64-unknown-linux-musl").environment(directory.path()).unwrap();
         let value = |name: &str| {
             let found = environment.iter().find(|(known, _)| known == name);
             found.map(|(_, value)| value.to_str().unwrap().to_owned()).unwrap_or_default()

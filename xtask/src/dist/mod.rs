@@ -7,6 +7,7 @@ mod archive;
 mod compile;
 #[cfg(test)]
 mod install;
+mod zig;
 
 use std::{
     fs,
@@ -70,25 +71,32 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         common = texts(&work)?;
         Ok(())
     })?;
-    let mut files = vec![("install.sh".to_owned(), read_file(&workspace::root().join("install.sh"))?)];
+    let script = read_file(&workspace::root().join("install.sh"))?;
+    write(&out, "install.sh", &script)?;
+    let mut files = vec![("install.sh".to_owned(), script)];
     for target in &targets {
         steps.take("archive", || {
             let compiled = target.compile(&work)?;
             let materials = materials(target, &compiled)?;
             let archive = archive_of(target.triple(), &common, compiled.program, materials);
             let packed = archive.packed().map_err(Failure::at(target.triple()))?;
-            files.push((format!("flash-{}.tar.gz", target.triple()), packed));
+            let name = format!("flash-{}.tar.gz", target.triple());
+            // At once: the next target may take as long, and fail.
+            write(&out, &name, &packed)?;
+            files.push((name, packed));
             Ok(())
         })?;
     }
     let listed = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
-    files.push(("SHA256SUMS".to_owned(), archive::sums(listed).into_bytes()));
-    for (name, bytes) in files {
-        let path = out.join(&name);
-        fs::write(&path, bytes).map_err(Failure::at(path.display()))?;
-        output::say("Wrote", &path.display().to_string());
-    }
+    write(&out, "SHA256SUMS", archive::sums(listed).as_bytes())?;
     steps.finish("dist");
+    Ok(())
+}
+
+fn write(out: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    let path = out.join(name);
+    fs::write(&path, bytes).map_err(Failure::at(path.display()))?;
+    output::say("Wrote", &path.display().to_string());
     Ok(())
 }
 
