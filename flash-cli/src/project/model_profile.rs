@@ -9,7 +9,7 @@ const ARITHMETIC: &str = "candle-core";
 const FAST_ENOUGH: i64 = 2;
 
 /// What makes it fast, for the `Cargo.toml` at the root of the workspace.
-pub(crate) const MODEL_PROFILE: &str = include_str!("../../templates/common/profile.toml");
+pub(crate) const MODEL_PROFILE: &str = include_str!("../../templates/common/model_profile.toml");
 
 /// Whether this package computes models with candle, and its dev profile leaves candle without optimisation.
 /// `manifest` is that at the root of the workspace: cargo reads profiles nowhere else.

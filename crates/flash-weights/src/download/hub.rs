@@ -1,5 +1,10 @@
 //! The Hub: where it is, who asks, and requests to it.
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use flash_protocol::HubModel;
 use reqwest::{
@@ -79,7 +84,8 @@ impl HubSettings {
 /// The Hub, ready for requests.
 #[derive(Debug, Clone)]
 pub struct Hub {
-    client: Client,
+    /// Made for the first request: reading the machine's certificates takes longer than to see that nothing is missing.
+    client: Arc<OnceLock<Client>>,
     endpoint: Url,
     authorization: Option<HeaderValue>,
     pub(super) offline: bool,
@@ -87,7 +93,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Makes the client. Nothing is sent.
+    /// Nothing is sent.
     ///
     /// # Errors
     /// If the endpoint is not an address, or the token contains a character that tokens cannot contain.
@@ -111,11 +117,25 @@ impl Hub {
             value.set_sensitive(true);
             Ok::<_, DownloadError>(value)
         });
+        Ok(Self {
+            client: Arc::default(),
+            endpoint,
+            authorization: authorization.transpose()?,
+            offline,
+            retry,
+        })
+    }
+
+    fn client(&self) -> Result<&Client, DownloadError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
         let client = flash_http::client()
             .read_timeout(SILENCE_LIMIT)
             .build()
-            .map_err(|source| DownloadError::Transport { endpoint: endpoint.to_string(), source })?;
-        Ok(Self { client, endpoint, authorization: authorization.transpose()?, offline, retry })
+            .map_err(|source| DownloadError::Transport { endpoint: self.endpoint.to_string(), source })?;
+        // Of two that are made at once, the first stays.
+        Ok(self.client.get_or_init(|| client))
     }
 
     /// For messages.
@@ -171,7 +191,7 @@ impl Hub {
         is_enough: impl Fn(&Response) -> bool,
     ) -> Result<Response, DownloadError> {
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = self.client.request(method.clone(), url.clone());
+            let mut request = self.client()?.request(method.clone(), url.clone());
             if let Some(value) = self.authorization.as_ref().filter(|_| self.is_own(&url)) {
                 request = request.header(AUTHORIZATION, value.clone());
             }

@@ -40,7 +40,10 @@ impl Source {
     }
 }
 
-/// Where the profile's settings for models go.
+/// What each crate sets for its dev builds. Models need more.
+const PROFILE: &str = include_str!("../../../templates/common/profile.toml");
+
+/// Where the settings of the dev profile go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Profile {
     /// Into the crate's manifest.
@@ -51,9 +54,10 @@ pub(super) enum Profile {
 
 /// Paths and texts of the files, in the order of their paths.
 pub(super) fn files(answers: &Answers, source: &Source, profile: Profile) -> Vec<(&'static str, String)> {
+    let has_model = answers.template.model.is_some();
     let profile = match profile {
-        Profile::InCrate => MODEL_PROFILE,
-        Profile::InWorkspace => "",
+        Profile::InCrate => [PROFILE, if has_model { MODEL_PROFILE } else { "" }].concat(),
+        Profile::InWorkspace => String::new(),
     };
     let compute = match answers.compute {
         Compute::Cpu => "cpu = Cpu3c_2_4",
@@ -65,7 +69,7 @@ pub(super) fn files(answers: &Answers, source: &Source, profile: Profile) -> Vec
             .replace("{{compute}}", compute)
             .replace("{{flash-sdk}}", &source.of("flash-sdk"))
             .replace("{{flash-models}}", &source.of("crates/flash-models"))
-            .replace("{{profile}}\n", profile)
+            .replace("{{profile}}\n", &profile)
     };
     let template = answers.template;
     let kept = template.files.iter().filter(|(path, _)| answers.tests || !path.starts_with("tests/"));
@@ -112,8 +116,11 @@ mod tests {
                 let manifest: toml::Table = text(&files, "Cargo.toml").parse().unwrap();
                 let path = manifest["dependencies"]["flash-sdk"]["path"].as_str().unwrap();
                 assert_eq!(path, "/home/\"ada\"/flash/flash-sdk");
-                let has_profile = template.model.is_some() && profile == Profile::InCrate;
-                assert_eq!(manifest.contains_key("profile"), has_profile, "{}", template.name);
+                let own = manifest.get("profile").map(|profile| &profile["dev"]);
+                let is_lean = own.is_some_and(|own| own["debug"].as_str() == Some("line-tables-only"));
+                assert_eq!(is_lean, profile == Profile::InCrate, "{}", template.name);
+                let is_for_models = own.is_some_and(|own| own["package"].get("candle-core").is_some());
+                assert_eq!(is_for_models, is_lean && template.model.is_some(), "{}", template.name);
             }
         }
     }
