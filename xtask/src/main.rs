@@ -42,6 +42,7 @@ use clap::{Parser, Subcommand};
                   cargo xtask fuzz            search for breaking inputs, one minute per target\n  \
                   cargo xtask bench --json    flash compared with hand-written services\n  \
                   cargo xtask bench platform  the platform itself, compared with its aims\n  \
+                  cargo xtask bench peers     the pipeline on flash and on frameworks in Python\n  \
                   cargo xtask bench soak      an app under load for a long time: does anything grow?\n  \
                   cargo xtask cuda-build      the example with CUDA; needs no GPU\n  \
                   cargo xtask gpu-check       models on a GPU; --cpu tries the checks without one\n  \

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: flash compared with hand-written services, in one run on one machine; also `cargo xtask
-//! bench platform` and `cargo xtask bench soak`, in their own folders, and `cargo xtask bench build` (`images`).
+//! bench platform`, `cargo xtask bench peers` and `cargo xtask bench soak`, in their own folders, and `cargo xtask bench
+//! build` (`images`).
 //!
 //! One file per question: the cost of a pipeline with four hops (`pipeline`), the cost of one job (`noop`), how
 //! long the first job waits for its worker (`first_job`), and how bytes pass between workers (`pictures`). The sides are measured in turns, so that other load on
@@ -10,6 +11,7 @@ mod first_job;
 mod images;
 mod load;
 mod noop;
+mod peers;
 mod pictures;
 mod pipeline;
 mod platform;
@@ -63,6 +65,7 @@ enum Other {
     Platform(platform::Arguments),
     Build(images::Arguments),
     Soak(soak::Arguments),
+    Peers(peers::Arguments),
 }
 
 /// Builds, measures, reports.
@@ -75,6 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(Other::Platform(arguments)) => return platform::run(arguments),
         Some(Other::Build(arguments)) => return images::run(arguments),
         Some(Other::Soak(arguments)) => return soak::run(arguments),
+        Some(Other::Peers(arguments)) => return peers::run(arguments),
         None => {}
     }
     programs::build(&["flash-cli", "bench-handwritten", "bench-pipeline"])?;

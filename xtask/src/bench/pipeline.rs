@@ -30,7 +30,8 @@ pub(super) async fn measure(app: &Server, plan: &Plan) -> Result<Vec<Comparison>
     compare(&of_flash, &Side { target: handwritten, servers }, plan).await
 }
 
-fn target(name: &'static str, server: &Server) -> Target {
+/// The pipeline as a server has it.
+pub(super) fn target(name: &'static str, server: &Server) -> Target {
     Target {
         name,
         address: server.address,
@@ -42,11 +43,13 @@ fn target(name: &'static str, server: &Server) -> Target {
 }
 
 /// Both do the same work, otherwise there is nothing to compare.
-async fn same_answers(flash: &Target, handwritten: &Target) -> Result<(), Failure> {
-    let (of_flash, of_handwritten) = (answer(flash).await?, answer(handwritten).await?);
-    match of_flash == of_handwritten {
+pub(super) async fn same_answers(flash: &Target, other: &Target) -> Result<(), Failure> {
+    let (of_flash, of_other) = (answer(flash).await?, answer(other).await?);
+    match of_flash == of_other {
         true => Ok(()),
-        false => Err(Failure::new(format!("the answers differ: flash {of_flash}, by hand {of_handwritten}"))),
+        false => {
+            Err(Failure::new(format!("the answers differ: flash {of_flash}, {} {of_other}", other.name)))
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod python;
 
 use std::path::PathBuf;
 
+use self::python::Environment;
 use crate::{failure::Failure, steps::Steps};
 
 /// The toolchain's own formatter and linter.
@@ -50,8 +51,16 @@ pub(crate) fn efficientnet(steps: &mut Steps) -> Result<PathBuf, Failure> {
 
 /// The interpreter with the official `runpod` package.
 pub(crate) fn python(steps: &mut Steps) -> Result<PathBuf, Failure> {
-    steps.take("Python", python::prepare)?;
-    Ok(python::interpreter())
+    let environment = Environment::of_tests();
+    steps.take("Python", || environment.prepare())?;
+    Ok(environment.interpreter())
+}
+
+/// The interpreter with a framework that flash is compared with: one of the folders in `xtask/bench/peers`.
+pub(crate) fn bench_peer(steps: &mut Steps, name: &'static str) -> Result<PathBuf, Failure> {
+    let environment = Environment::of_bench_peer(name);
+    steps.take(name, || environment.prepare())?;
+    Ok(environment.interpreter())
 }
 
 /// The Python environment with a CUDA toolkit.
