@@ -65,7 +65,7 @@ pub(super) async fn measure(
     Measured::of(&turns(target, Turn::Request, connections, time).await?, time)
 }
 
-/// Like [`measure`]: the duration of each turn that began and ended within the time, as sorted nanoseconds.
+/// Like [`measure`]: the duration of each turn that ended within the time, as sorted nanoseconds.
 pub(super) async fn turns(
     target: &Target,
     turn: Turn,
@@ -239,7 +239,8 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Adds latencies in nanoseconds of the turns that began after `from` and ended before `until`.
+    /// Adds latencies in nanoseconds of the turns that ended between `from` and `until`: of slow ones, too, as many as there
+    /// are in such a time, because those that began before it count in place of those that end after it.
     async fn repeat(
         &mut self,
         turn: Turn,
@@ -256,7 +257,7 @@ impl Client<'_> {
             if turn == Turn::RunAndAwait {
                 took += self.await_job(&answer).await?;
             }
-            if began >= from && began + took < until {
+            if began + took >= from && began + took < until {
                 latencies.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
             }
         }
