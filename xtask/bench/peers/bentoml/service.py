@@ -10,8 +10,6 @@ from stages import CleanText, Inference, Metadata, Postprocessed, Prediction, Pr
 
 SETTINGS = {
     "workers": 1,
-    # As many requests at a time as a worker of Flash takes.
-    "traffic": {"concurrency": 64},
     # No line in a log for each request.
     "logging": {"access": {"enabled": False}},
     # By default, each caller drops its connections after 100 requests and 5 minutes. Version 1.4.40 does so while other

@@ -1,7 +1,7 @@
 """LitServe: one API whose three steps are the three stages.
 
-LitServe has no calls from one service to another. The stages run in one worker process after each other, so there is
-one hop between processes where the other peers and Flash have four.
+LitServe has no calls from one service to another. The stages run after each other in one worker process, where
+the other peers and Flash have three or more.
 """
 
 import sys

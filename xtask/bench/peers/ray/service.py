@@ -20,7 +20,7 @@ from stages import CleanText, Inference, Metadata, Postprocessed, Prediction, Pr
 
 app = FastAPI()
 
-# As many requests at a time as a worker of Flash takes; and none reserves a core, as four would not fit on small machines.
+# As many requests at a time as a worker of Flash takes. None reserves a core: four would not fit on small machines.
 SETTINGS = {"max_ongoing_requests": 64, "ray_actor_options": {"num_cpus": 0}}
 
 
@@ -67,7 +67,7 @@ class Classify:
 
 
 def listen_here_only() -> None:
-    """For each process of the cluster: a deployment's own server would listen on all addresses, with no setting for it."""
+    """For each process of the cluster: a deployment's server listens on all addresses, and no setting changes that."""
     from ray.serve._private import replica
 
     add_port = replica.add_port_to_grpc_server

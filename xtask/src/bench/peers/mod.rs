@@ -33,8 +33,8 @@ const READY: Duration = Duration::from_secs(60);
 /// and compare only the ratios with another machine. If the first and the last rounds of a side differ by more than
 /// 15 %, there is no result.
 ///
-/// LitServe has no calls from one service to another, so its three stages run in one process, and it has one hop where
-/// the others have four.
+/// LitServe has no calls from one service to another, so its three stages run in one process, where the others have
+/// three or more.
 ///
 /// Needs python3 with its module venv, and the network once: the packages of each peer, in the versions that its
 /// requirements.txt pins, are installed in target/bench-peers/NAME (800 MB in all).
@@ -97,7 +97,7 @@ async fn against(peer: Peer, app: &Server, plan: &Plan) -> Result<OfPeer, Failur
         return Err(Failure::new("it has no server"));
     };
     let flash = pipeline::target("pipeline on flash", app);
-    let other = Target { expected: peer.expected(), ..pipeline::target(peer.title(), first) };
+    let other = pipeline::target(peer.title(), first);
     let wrong = |failure: Failure| failure.hint(format!("look into {}", peer.log().display()));
     ready(&other).await.map_err(wrong)?;
     pipeline::same_answers(&flash, &other).await?;

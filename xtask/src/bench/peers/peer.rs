@@ -47,15 +47,6 @@ impl Peer {
         }
     }
 
-    /// What each answer must contain.
-    pub(super) fn expected(self) -> &'static str {
-        match self {
-            // It puts spaces into its JSON.
-            Self::Bentoml => r#""classification": {"label": "positive""#,
-            Self::Fastapi | Self::Ray | Self::Litserve => r#""classification":{"label":"positive""#,
-        }
-    }
-
     /// The version that its requirements pin, which is the one that is installed.
     pub(super) fn version(self) -> Result<String, Failure> {
         let file = workspace::root().join(SOURCES).join(self.name()).join("requirements.txt");
@@ -103,7 +94,7 @@ impl Peer {
         self.launch(&words, next_url).await
     }
 
-    /// One service, through the program that puts a port in place of `{port}` and ends the service with all that it starts.
+    /// One service, through a program that fills in `{port}`, and ends the service with all that it has started.
     async fn launch(self, words: &[&str], next_url: &str) -> Result<Server, Failure> {
         let python = self.environment().join("bin").join("python");
         let launch = workspace::root().join(SOURCES).join("launch.py");
