@@ -37,6 +37,7 @@ use super::{
     worker_key::admit,
 };
 use crate::{
+    large_input::work_on,
     pool::{Pool, Pulse},
     queue::{DeliveryMode, JobId, Origin, Outcome, Reported, Submission, Waiter},
     releases::Releases,
@@ -70,7 +71,8 @@ pub(super) async fn open(
         // Flash workers ping, but one may become silent before its first ping.
         session.pulse.pings();
         // An overlong or malformed frame ends the connection like its loss does.
-        let _ = exchange::serve(TokioIo::new(upgraded), queued, |frame| session.handle(frame)).await;
+        let handle = |frame| session.handle(frame);
+        let _ = exchange::serve_decoding(TokioIo::new(upgraded), queued, decode_beside, handle).await;
         session.lost();
     });
     let headers = [
@@ -80,6 +82,11 @@ pub(super) async fn open(
         (HeaderName::from_static(REPORTS_HEADER), HeaderValue::from_static(TAKES_METRICS)),
     ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+/// Decodes a frame of megabytes while the other tasks of this thread go on.
+fn decode_beside(bytes: usize, decode: &mut dyn FnMut()) {
+    work_on(bytes, decode);
 }
 
 struct Session {

@@ -27,7 +27,9 @@ use super::{
     envelope::Envelope,
     job::{JobObject, Policy},
 };
-pub use connection::{EndedBy, FrameFormat, Queued, Reader, Writer, queue, read, serve};
+pub use connection::{
+    Decoding, EndedBy, FrameFormat, Queued, Reader, Writer, queue, read, serve, serve_decoding,
+};
 
 /// The protocol name in the `Upgrade` header.
 pub const PROTOCOL: &str = "flash-exchange";

@@ -53,6 +53,13 @@ pub enum EndedBy {
     OtherSide,
 }
 
+/// Calls its second argument once, which decodes a frame of so many bytes: the way to do so beside other work.
+pub type Decoding = fn(usize, &mut dyn FnMut());
+
+fn in_place(_: usize, decode: &mut dyn FnMut()) {
+    decode();
+}
+
 /// Describes the attachments of a frame.
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -196,9 +203,23 @@ fn poll_write_some<W: AsyncWrite + Unpin>(
 ///
 /// # Errors
 /// If the connection breaks, or a frame is too long or of another type.
-pub async fn serve<In, Out, S>(
+pub async fn serve<In, Out, S>(stream: S, queued: Queued<Out>, handle: impl FnMut(In)) -> io::Result<EndedBy>
+where
+    In: DeserializeOwned,
+    Out: Serialize,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    serve_decoding(stream, queued, in_place, handle).await
+}
+
+/// Like [`serve`], and decodes frames as `decoding` does.
+///
+/// # Errors
+/// As for [`serve`].
+pub async fn serve_decoding<In, Out, S>(
     mut stream: S,
     mut queued: Queued<Out>,
+    decoding: Decoding,
     mut handle: impl FnMut(In),
 ) -> io::Result<EndedBy>
 where
@@ -206,7 +227,7 @@ where
     Out: Serialize,
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut incoming, mut outgoing) = (Incoming::default(), Outgoing::new());
+    let (mut incoming, mut outgoing) = (Incoming::new(decoding), Outgoing::new());
     std::future::poll_fn(|context| {
         // Everything that has arrived is handled before anything is written, because it may cause more to write. The
         // runtime bounds how much a stream has ready in one turn.
@@ -236,7 +257,7 @@ pub struct Reader<R> {
 
 /// Reads frames from this stream.
 pub fn read<R: AsyncRead + Unpin>(stream: R) -> Reader<R> {
-    Reader { stream, incoming: Incoming::default() }
+    Reader { stream, incoming: Incoming::new(in_place) }
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -250,12 +271,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 }
 
 /// Bytes that have arrived.
-#[derive(Default)]
 struct Incoming {
     buffer: BytesMut,
+    decoding: Decoding,
 }
 
 impl Incoming {
+    fn new(decoding: Decoding) -> Self {
+        Self { buffer: BytesMut::new(), decoding }
+    }
+
     fn poll_next<T: DeserializeOwned, R: AsyncRead + Unpin>(
         &mut self,
         stream: &mut R,
@@ -305,7 +330,9 @@ impl Incoming {
             return with_attachments(self.buffer.split_to(end).freeze().slice(LENGTH_BYTES..))
                 .map(Whole::Frame);
         }
-        let frame = serde_json::from_slice(&self.buffer[LENGTH_BYTES..end])?;
+        let (text, mut decoded) = (&self.buffer[LENGTH_BYTES..end], None);
+        (self.decoding)(total, &mut || decoded = Some(serde_json::from_slice(text)));
+        let frame = decoded.ok_or_else(|| io::Error::other("the frame was not decoded"))??;
         self.buffer.advance(end);
         Ok(Whole::Frame(frame))
     }
@@ -389,6 +416,8 @@ fn set_length(bytes: &mut [u8], start: usize, beside: usize, bit: u32) -> io::Re
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::super::{CallFrame, ToPlatform, ToWorker};
     use super::*;
     use crate::wire::{Payload, base64, envelope::Envelope, job::Policy, payload::attach};
@@ -409,6 +438,35 @@ mod tests {
         }
         assert!(reader.next::<ToPlatform>().await.unwrap().is_none());
         assert_eq!(task.await.unwrap().unwrap(), EndedBy::ThisSide);
+    }
+
+    #[tokio::test]
+    async fn each_frame_is_decoded_where_the_reader_wants_it_to_be() {
+        static BYTES: AtomicUsize = AtomicUsize::new(0);
+        let counting: Decoding = |bytes, decode| {
+            BYTES.fetch_add(bytes, Ordering::Relaxed);
+            decode();
+        };
+        let (near, far) = tokio::io::duplex(64);
+        let (writer, queued) = queue::<ToPlatform>(FrameFormat::Json);
+        tokio::spawn(serve(near, queued, |frame: ToWorker| panic!("{frame:?}")));
+        writer.send(ToPlatform::Abandon(7));
+        writer.end();
+        let (_answers, queued) = queue::<ToWorker>(FrameFormat::Json);
+        let mut seen = Vec::new();
+        let handle = |frame: ToPlatform| seen.push(format!("{frame:?}"));
+        assert_eq!(serve_decoding(far, queued, counting, handle).await.unwrap(), EndedBy::OtherSide);
+        let expected = serde_json::to_string(&ToPlatform::Abandon(7)).unwrap();
+        assert_eq!((seen, BYTES.load(Ordering::Relaxed)), (vec!["Abandon(7)".to_owned()], expected.len()));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_not_decoded_ends_the_connection() {
+        let bytes = b"\0\0\0\x02{}";
+        let (_writer, queued) = queue::<ToPlatform>(FrameFormat::Json);
+        let stream = tokio::io::join(&bytes[..], tokio::io::sink());
+        let error = serve_decoding(stream, queued, |_, _| {}, |frame: ToWorker| panic!("{frame:?}")).await;
+        assert!(error.unwrap_err().to_string().contains("not decoded"));
     }
 
     #[tokio::test]
