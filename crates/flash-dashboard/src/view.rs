@@ -233,6 +233,8 @@ pub struct Hop {
     pub cost: u64,
     /// Why it has no result.
     pub error: Option<String>,
+    /// The status of HTTP that a route answered with.
+    pub answered: Option<u16>,
 }
 
 /// One request: all hops that have its ID.
@@ -306,6 +308,13 @@ pub struct RequestHop {
     pub can_retry: bool,
     /// What to begin with when it runs again with another input; `None` for a hop that takes no jobs.
     pub run_again: Option<String>,
+}
+
+impl RequestHop {
+    /// Whether there is nothing to show of what went in and came out, though nothing is hidden.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        !self.hides_values && self.input.is_none() && self.output.is_none()
+    }
 }
 
 /// JSON text.

@@ -40,6 +40,8 @@ pub(crate) struct Hop {
     pub ran: Duration,
     pub cost: NanoDollars,
     pub error: Option<String>,
+    /// The status of HTTP, of a request to a load-balanced worker that was answered.
+    pub answered: Option<u16>,
 }
 
 /// How long calls took from their arrival to their end.
@@ -115,6 +117,7 @@ mod tests {
             ran: Duration::from_millis(millis),
             cost: NanoDollars(0),
             error: None,
+            answered: None,
         }
     }
 

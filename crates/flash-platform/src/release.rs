@@ -283,5 +283,6 @@ fn count(tally: &Tally, ended: &Ended) {
         ran: ended.ran,
         cost: ended.cost,
         error: ended.error.clone(),
+        answered: None,
     });
 }

@@ -112,7 +112,7 @@ fn say_stopped(stopped: Stopped, output: &Output) {
         return output.object(&json!({ "running": false, "stopped": how }));
     }
     match stopped {
-        Stopped::Already => output.status("Stopped", "the background service was not running"),
+        Stopped::Already => output.status("Found", "no background service that runs: nothing to stop"),
         Stopped::Clean => output.status("Stopped", "the background service"),
         Stopped::Killed => output.warning(KILLED),
     }

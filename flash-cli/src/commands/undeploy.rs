@@ -81,7 +81,7 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
     let teller = output.clone();
     let mut on_step = move |step: Step| {
         if let Step::Draining { release } = step {
-            teller.status("Draining", &format!("release {release} finishes the work it accepted"));
+            teller.status("Draining", &format!("release {release}, which finishes the work it accepted"));
         }
     };
     let left = scope.target.undeploy(&scope.id, worker.as_deref(), &mut on_step).await?;

@@ -231,7 +231,7 @@ impl Output {
     pub(crate) fn reloaded(&self, outcome: Result<Duration, &Failure>) {
         match outcome {
             Ok(took) => {
-                self.status("Reloaded", &format!("the new version serves ({:.1} s)", took.as_secs_f64()));
+                self.status("Reloaded", &format!("in {:.1} s: the new version serves", took.as_secs_f64()));
             }
             Err(failure) => self.error(&format!("{failure}; the old version keeps serving")),
         }

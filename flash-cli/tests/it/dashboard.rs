@@ -163,6 +163,13 @@ async fn jobs_are_cancelled_retried_and_run_again_from_their_pages() {
         browser.execute("return document.querySelector('textarea').value", Vec::new()).await.unwrap();
     assert!(offered.as_str().unwrap().contains("\"seconds\": 0.0"), "{offered}");
 
+    // A route that refuses its caller has not failed, and not given what was asked for.
+    let refused = client.raw().post(format!("{}/greet", app.url)).header("x-request-id", "refused");
+    let status = client.send(refused.json(&json!({ "name": 7 }))).await.status;
+    assert!((400..500).contains(&status), "{status}");
+    go(&browser, &app.url, "/_flash/requests/refused").await;
+    shows(&browser, "#summary .state", &format!("answered {status}")).await;
+
     // A job that has failed is tried once more.
     let failing = json!({ "input": { "__flash": { "function": "fail" }, "message": "no luck" } });
     submit(&client, &app, "trouble", "fails", failing).await;

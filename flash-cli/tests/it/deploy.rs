@@ -253,7 +253,10 @@ async fn a_job_runs_on_the_release_that_accepted_it() {
     let (app, client) = (Deployed::live(""), Client::new());
     let (url, key) = (app.url(), app.key());
     let run = client.raw().post(format!("{url}/main/linger/runsync")).bearer_auth(&key);
-    let run = run.header("content-type", "application/json").body(r#"{"input":{"milliseconds":1500}}"#);
+    let directory = tempfile::tempdir().unwrap();
+    let end = directory.path().join("end");
+    let body = json!({ "input": { "until": end } }).to_string();
+    let run = run.header("content-type", "application/json").body(body);
     let lingering: Vec<_> = (0..4).map(|_| run.try_clone().unwrap()).collect();
     let client_of_jobs = client.clone();
     let jobs = tokio::spawn(async move {
@@ -282,6 +285,7 @@ async fn a_job_runs_on_the_release_that_accepted_it() {
     .await
     .unwrap();
     assert_eq!(version(&app, &client, &url).await, "two");
+    std::fs::write(&end, "").unwrap();
     for job in jobs.await.unwrap() {
         assert_eq!(job.json()["output"], "one", "{job:?}");
     }

@@ -248,8 +248,12 @@ async fn a_port_that_was_taken_meanwhile_is_told_and_taken_back() {
     app.succeeds(&["service", "stop"]);
     let taken = TcpListener::bind(url.trim_start_matches("http://")).unwrap();
     app.succeeds(&["service", "start"]);
-    let status = app.fails(1, &["status", "production"], &["in use by another program"]);
-    assert!(status.stderr.contains("release 1"), "{status:#?}");
+    // At first it is starting.
+    until("the port to be told", SOON, async || {
+        let status = app.fails(1, &["status", "production"], &["release 1"]);
+        if status.stderr.contains("in use by another program") { Ok(()) } else { Err(status.stderr) }
+    })
+    .await;
     drop(taken);
     until("the environment", SOON, async || {
         match client.raw().get(format!("{url}/hello/ada")).bearer_auth(app.key()).send().await {

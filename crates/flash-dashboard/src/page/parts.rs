@@ -29,6 +29,15 @@ pub(super) fn state(state: State) -> Markup {
     html! { span class={ "state " (state.name()) } { (word) } }
 }
 
+/// How a call has ended, or how far it is. A route that refused its caller has done its work, and the caller has not got
+/// what it wanted: then it is the status that says so.
+pub(super) fn outcome(hop: &Hop) -> Markup {
+    match hop.answered {
+        Some(status @ 400..=499) => html! { span.state.failed { "answered " (status) } },
+        _ => state(hop.state),
+    }
+}
+
 /// A link to a request.
 pub(super) fn request_link(id: &str) -> Markup {
     html! { a.id href={ "/_flash/requests/" (encoded(id)) } title=(id) { (short(id)) } }

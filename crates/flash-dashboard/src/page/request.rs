@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use super::{
     frame::{Scripts, page},
     logs::{Within, item},
-    parts::{amount, called, empty, state, time, worker_link},
+    parts::{amount, called, empty, outcome, time, worker_link},
 };
 use crate::{
     text::{counted, duration, encoded},
@@ -26,7 +26,7 @@ pub fn request(frame: &Frame, view: &Request) -> String {
         div #summary data-live {
             @if let Some(first) = first {
                 p {
-                    (state(first.state)) " · " (called(first)) " · arrived " (time(first.began_ms)) " · "
+                    (outcome(first)) " · " (called(first)) " · arrived " (time(first.began_ms)) " · "
                     (counted(view.hops.len(), "call", "calls")) " · " (amount(cost))
                 }
             }
@@ -103,7 +103,7 @@ fn hop(own: &RequestHop) -> Markup {
     html! {
         section.hop aria-label={ "Call of " (called(hop)) } {
             div id={ "hop-" (key) } data-live {
-                h2 { (called(hop)) " " (state(hop.state)) }
+                h2 { (called(hop)) " " (outcome(hop)) }
                 p.dim {
                     (hop.worker_type)
                     @if let Some(worker) = &hop.worker { " on " (worker_link(worker)) }
@@ -112,6 +112,11 @@ fn hop(own: &RequestHop) -> Markup {
                 }
                 @if let Some(error) = &hop.error { pre.text.bad tabindex="0" { (error) } }
                 @if own.hides_values && hop.job.is_some() { p.dim { "Inputs and outputs are hidden here." } }
+                @if hop.job.is_some() && hop.state.is_final() && own.keeps_nothing() {
+                    p.dim {
+                        "Its input and output are not kept any more. Calls from one function to another keep neither."
+                    }
+                }
                 @if let Some(input) = &own.input { (value("Input", input)) }
                 @if let Some(output) = &own.output { (value("Output", output)) }
                 @if let Some(job) = &hop.job { (changes(own, job)) }

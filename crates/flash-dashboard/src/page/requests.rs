@@ -5,7 +5,7 @@ use super::{
     frame::{Scripts, page},
     parts::{
         Column::{Number, Text},
-        amount, called, command, empty, request_link, state, table, time, worker_link,
+        amount, called, command, empty, outcome, request_link, table, time, worker_link,
     },
 };
 use crate::{
@@ -121,7 +121,7 @@ fn request_row(frame: &Frame, row: &RequestRow) -> Markup {
                 (called(first))
                 @if row.hops > 1 { span.dim { " + " (counted(row.hops - 1, "call", "calls")) } }
             }
-            td { (state(first.state)) }
+            td { (outcome(first)) }
             td { (time(first.began_ms)) " " span.dim { (ago(frame.now_ms, first.began_ms)) } }
             td.number { (duration(first.waited)) }
             td.number { @if first.state == State::Waiting { "–" } @else { (duration(first.ran)) } }

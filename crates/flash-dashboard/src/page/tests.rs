@@ -36,7 +36,16 @@ fn hop(state: State) -> Hop {
         ran: Duration::ZERO,
         cost: 7,
         error: Some(text()),
+        answered: None,
     }
+}
+
+#[test]
+fn a_route_that_refused_its_caller_is_not_shown_as_completed() {
+    let of = |answered| super::parts::outcome(&Hop { answered, ..hop(State::Completed) }).into_string();
+    assert!(of(None).contains("completed") && of(Some(200)).contains("completed"));
+    let refused = of(Some(422));
+    assert!(refused.contains("answered 422") && !refused.contains("completed"), "{refused}");
 }
 
 fn line(level: Level) -> LogLine {

@@ -121,6 +121,7 @@ impl Account {
             charged_to: None,
             charged: NanoDollars(0),
             problem: None,
+            answered: None,
         }
     }
 
@@ -145,6 +146,8 @@ pub(crate) struct CostShare {
     charged: NanoDollars,
     /// What went wrong last.
     problem: Option<String>,
+    /// The status of HTTP that a worker answered with.
+    answered: Option<u16>,
 }
 
 struct OwnedChargedTo {
@@ -228,7 +231,13 @@ impl CostShare {
             ran,
             cost: NanoDollars(self.charged.0.saturating_add(self.so_far().amount.0)),
             error: self.problem.take().filter(|_| ending == Ending::Failed),
+            answered: self.answered,
         });
+    }
+
+    /// The worker answered the request for which it is held.
+    pub(crate) fn record_answer(&mut self, status: u16) {
+        self.answered = Some(status);
     }
 
     /// Something went wrong with the request for which it is held.

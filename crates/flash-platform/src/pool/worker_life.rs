@@ -31,6 +31,9 @@ use crate::{
 /// How long a worker that closed its connection may take to end.
 const HUNG_UP_GRACE: Duration = Duration::from_secs(2);
 
+/// Why a worker ended that was asked to and did so in order: it was idle, or its release was replaced.
+const NOT_NEEDED: &str = "it was no longer needed";
+
 /// Starts a worker, regardless of the autoscaler.
 pub(crate) fn start(pool: &Arc<Pool>) {
     let short = uuid::Uuid::new_v4().simple().to_string();
@@ -182,10 +185,12 @@ async fn find_processes(pool: &Pool, id: &WorkerId, lookup: Option<Lookup>, spaw
             tokio::pin!(changed);
             // From now on it is told, before the phase is looked at.
             changed.as_mut().enable();
-            if pool.phase(id) != Some(Phase::Starting) {
-                break;
+            match pool.phase(id) {
+                Some(Phase::Starting) => changed.await,
+                Some(Phase::Ready) => break,
+                // It will not be there for long enough.
+                Some(Phase::Stopping) | None => return std::future::pending().await,
             }
-            changed.await;
         }
         // Where the engine does not say, nothing is shown.
         let group = lookup.group().await;
@@ -269,7 +274,8 @@ fn record_exit(pool: &Pool, id: &WorkerId, ended: Result<Exit, String>) {
     }
     let mut workers = pool.lock();
     let Some(worker) = workers.all.remove(id) else { return };
-    workers.ended.add(id, &worker, &reason, wanted);
+    let in_order = wanted && ended.as_ref().is_ok_and(Exit::is_success);
+    workers.ended.add(id, &worker, if in_order { NOT_NEEDED } else { &reason }, wanted);
     if wanted {
         drop(workers);
         pool.phases.notify_waiters();

@@ -31,6 +31,11 @@ impl Exit {
         }
     }
 
+    /// Whether it ended by itself, with exit code 0.
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.success()
+    }
+
     /// The last lines of its stderr, oldest first.
     pub(crate) fn last_lines(&self) -> &[String] {
         &self.last_lines

@@ -38,9 +38,9 @@ pub(super) fn print_steps(output: &Output) -> impl FnMut(Step) + Send + use<> {
         Step::OnCall { worker } => {
             output.status("On call", &format!("{worker}: the first call starts a worker"));
         }
-        Step::Live { release } => output.status("Switched", &format!("traffic goes to release {release}")),
+        Step::Live { release } => output.status("Switched", &format!("traffic to release {release}")),
         Step::Draining { release } => {
-            output.status("Draining", &format!("release {release} finishes the work it accepted"));
+            output.status("Draining", &format!("release {release}, which finishes the work it accepted"));
         }
     }
 }

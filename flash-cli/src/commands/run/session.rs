@@ -491,7 +491,9 @@ impl Session {
         let drain = self.drain_time.as_secs();
         self.output.status(
             "Stopping",
-            &format!("running work gets up to {drain} s; press Ctrl-C again to stop at once"),
+            &format!(
+                "when running work is done, in {drain} s at the latest; press Ctrl-C again to stop at once"
+            ),
         );
         tokio::select! {
             clean = platform.stop() => {

@@ -30,10 +30,12 @@ pub async fn greet(name: String) -> Result<Greeting> {
     Ok(Greeting { text: format!("hello, {name}"), version: VERSION.to_owned() })
 }
 
-/// Says its version after a while.
+/// Says its version once this file is there.
 #[remote(worker = "greeter")]
-pub async fn linger(milliseconds: u64) -> Result<String> {
-    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+pub async fn linger(until: String) -> Result<String> {
+    while !std::path::Path::new(&until).exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     Ok(VERSION.to_owned())
 }
 

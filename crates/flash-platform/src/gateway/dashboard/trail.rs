@@ -188,6 +188,7 @@ fn empty(worker_type: &str, state: State, began_ms: u64) -> Hop {
         ran: Duration::ZERO,
         cost: 0,
         error: None,
+        answered: None,
     }
 }
 
@@ -212,6 +213,7 @@ fn ended(worker_type: &str, hop: &hops::Hop) -> Hop {
         ran: hop.ran,
         cost: hop.cost.0,
         error: hop.error.clone(),
+        answered: hop.answered,
         ..empty(worker_type, state_of(hop.status), before(hop.ended_ms, hop.waited + hop.ran))
     }
 }

@@ -329,6 +329,7 @@ async fn answered(
     let worker = serving.slot.worker.clone();
     let status = response.status();
     serving.ends_with(status);
+    serving.slot.cost_share.record_answer(status.as_u16());
     if status.is_server_error() {
         serving.slot.ends(Some(Ending::Failed));
         serving.slot.cost_share.record_problem(&format!("answered {status}"));
