@@ -42,7 +42,7 @@ fn hop(state: State) -> Hop {
 
 #[test]
 fn a_route_that_refused_its_caller_is_not_shown_as_completed() {
-    let of = |answered| super::parts::outcome(&Hop { answered, ..hop(State::Completed) }).into_string();
+    let of = |answered| parts::outcome(&Hop { answered, ..hop(State::Completed) }).into_string();
     assert!(of(None).contains("completed") && of(Some(200)).contains("completed"));
     let refused = of(Some(422));
     assert!(refused.contains("answered 422") && !refused.contains("completed"), "{refused}");

@@ -15,7 +15,7 @@ pub(super) fn traces_of_workers_only(dotenv: &[(String, String)]) -> Option<&'st
     let is_set = |value: &str| !value.trim().is_empty();
     let is_in_file = |name: &&str| dotenv.iter().any(|(own, value)| own == *name && is_set(value));
     let is_in_environment = |name: &&str| std::env::var(name).is_ok_and(|value| is_set(&value));
-    if TRACES.iter().any(|name| is_in_environment(&name)) {
+    if TRACES.iter().any(is_in_environment) {
         return None;
     }
     TRACES.iter().find(|name| is_in_file(name)).copied()
