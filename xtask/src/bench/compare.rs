@@ -1,6 +1,7 @@
 //! Measures two targets in turns.
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
+use clap::Args;
 use serde::Serialize;
 
 use super::{
@@ -21,6 +22,27 @@ pub(super) struct Plan {
     pub connections: Vec<usize>,
     /// Of one measurement.
     pub time: Duration,
+}
+
+/// How to measure, as it is asked for.
+#[derive(Args)]
+pub(super) struct PlanArguments {
+    /// Seconds of one measurement, after 2 seconds of warm-up. Each is taken in five rounds, and the medians are
+    /// reported.
+    #[arg(long, default_value = "10")]
+    seconds: NonZeroUsize,
+    /// Connections of the measurements under load; one connection is always measured too.
+    #[arg(long, default_value = "64")]
+    connections: NonZeroUsize,
+}
+
+impl PlanArguments {
+    pub(super) fn plan(&self) -> Plan {
+        Plan {
+            connections: vec![1, self.connections.get()],
+            time: Duration::from_secs(self.seconds.get() as u64),
+        }
+    }
 }
 
 /// What is measured, and the processes that serve it.

@@ -20,13 +20,11 @@ mod report;
 mod server;
 mod soak;
 
-use std::{num::NonZeroUsize, time::Duration};
-
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{failure::Failure, output};
-use compare::Plan;
+use compare::PlanArguments;
 use programs::Artifact;
 use report::Report;
 
@@ -47,13 +45,8 @@ use report::Report;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     other: Option<Other>,
-    /// Seconds of one measurement, after 2 seconds of warm-up. Each is taken in five rounds, and the medians are
-    /// reported.
-    #[arg(long, default_value = "10")]
-    seconds: NonZeroUsize,
-    /// Connections of the measurements under load; one connection is always measured too.
-    #[arg(long, default_value = "64")]
-    connections: NonZeroUsize,
+    #[command(flatten)]
+    plan: PlanArguments,
     /// Print one JSON object instead of the table.
     #[arg(long)]
     json: bool,
@@ -100,10 +93,7 @@ fn block_on<T>(measuring: impl Future<Output = Result<T, Failure>>) -> Result<T,
 
 /// Everything that is started here is stopped when this future ends or is dropped.
 async fn measure(arguments: &Arguments) -> Result<Report, Failure> {
-    let plan = Plan {
-        connections: vec![1, arguments.connections.get()],
-        time: Duration::from_secs(arguments.seconds.get() as u64),
-    };
+    let plan = arguments.plan.plan();
     let app = programs::start_app("xtask/bench/pipeline", Artifact::Sources, &[], None).await?;
     let pipeline = pipeline::measure(&app, &plan).await?;
     let noop = noop::measure(&app, &plan).await?;

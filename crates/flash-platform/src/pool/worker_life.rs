@@ -182,9 +182,6 @@ async fn find_processes(pool: &Pool, id: &WorkerId, lookup: Option<Lookup>, spaw
     if let Some(lookup) = lookup {
         loop {
             let changed = pool.phases.notified();
-            tokio::pin!(changed);
-            // From now on it is told, before the phase is looked at.
-            changed.as_mut().enable();
             match pool.phase(id) {
                 Some(Phase::Starting) => changed.await,
                 Some(Phase::Ready) => break,

@@ -5,14 +5,14 @@
 mod peer;
 mod report;
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     block_on,
-    compare::{Plan, Side, compare},
+    compare::{Plan, PlanArguments, Side, compare},
     load::{self, Target},
     pipeline,
     programs::{self, Artifact},
@@ -49,13 +49,8 @@ pub(crate) struct Arguments {
     /// Measure this peer only; may be given several times.
     #[arg(long, value_name = "NAME")]
     only: Vec<Peer>,
-    /// Seconds of one measurement, after 2 seconds of warm-up. Each is taken in five rounds, and the medians are
-    /// reported.
-    #[arg(long, default_value = "10")]
-    seconds: NonZeroUsize,
-    /// Connections of the measurements under load; one connection is always measured too.
-    #[arg(long, default_value = "64")]
-    connections: NonZeroUsize,
+    #[command(flatten)]
+    plan: PlanArguments,
     /// Print one JSON object with all rounds instead of the table.
     #[arg(long)]
     json: bool,
@@ -71,10 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         python = command::read(&mut command::command(&interpreter.display().to_string(), &["--version"]))?;
     }
     programs::build(&["flash-cli", "bench-pipeline"])?;
-    let plan = Plan {
-        connections: vec![1, arguments.connections.get()],
-        time: Duration::from_secs(arguments.seconds.get() as u64),
-    };
+    let plan = arguments.plan.plan();
     let report = Report::new(&plan, python.trim(), block_on(measure(&peers, &plan))?);
     output::result(&if arguments.json { report.json()? } else { report.table() });
     Ok(())
