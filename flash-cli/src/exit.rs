@@ -82,6 +82,12 @@ impl Failure {
         self.hint = Some(hint.into());
         self
     }
+
+    /// Adds another thing to do next, after what is there.
+    pub(crate) fn also(self, hint: &str) -> Self {
+        let hint = self.hint.as_deref().map_or_else(|| hint.to_owned(), |first| format!("{first}; {hint}"));
+        self.hint(hint)
+    }
 }
 
 impl From<TargetError> for Failure {

@@ -1,4 +1,4 @@
-//! The background service as a target: what commands ask of it, and that it is started when they do.
+//! The background service as a target: what commands ask of it, and that it is started when they first do.
 use async_trait::async_trait;
 use flash_target::{
     CostQuery, Costs, Created, EndpointChange, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord,
@@ -7,6 +7,7 @@ use flash_target::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
 use super::{
     artifact,
@@ -20,22 +21,32 @@ use super::{
 pub struct LocalTarget {
     directory: DataDirectory,
     connection: Connection,
+    /// Set once the service was seen to run.
+    ensured: OnceCell<()>,
 }
 
 impl LocalTarget {
-    /// Finds the service, and starts it if it is not running.
+    /// The service of this user. It is started with the first request, if it is not running then.
+    ///
+    /// # Errors
+    /// When its directory cannot be used.
+    pub fn open() -> Result<Self, TargetError> {
+        let directory = DataDirectory::of_user()?;
+        let connection = Connection::new(&directory)?;
+        Ok(Self { directory, connection, ensured: OnceCell::new() })
+    }
+
+    /// The connection to the running service.
     ///
     /// # Errors
     /// When it does not start, or has another version and has work.
-    pub async fn connect() -> Result<Self, TargetError> {
-        let directory = DataDirectory::of_user()?;
-        process::ensure(&directory).await?;
-        let connection = Connection::new(&directory)?;
-        Ok(Self { directory, connection })
+    async fn service(&self) -> Result<&Connection, TargetError> {
+        self.ensured.get_or_try_init(|| process::ensure(&self.directory)).await?;
+        Ok(&self.connection)
     }
 
     async fn ask<T: DeserializeOwned>(&self, question: Query) -> Result<T, TargetError> {
-        self.connection.ask(&question).await
+        self.service().await?.ask(&question).await
     }
 
     /// Copies the files of a build to the service's directory.
@@ -98,6 +109,10 @@ impl Target for LocalTarget {
     }
 
     async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
+        // A service that never ran has none: a mistyped command leaves no service behind on a new machine.
+        if !self.directory.database().exists() {
+            return Ok(Vec::new());
+        }
         self.ask(Query::Environments).await
     }
 
@@ -123,7 +138,7 @@ impl Target for LocalTarget {
         self.stage(id, &shipment, on_step).await?;
         let Shipment { spec, notes, .. } = shipment;
         let order = ChangeRequest::Send { id: id.clone(), base, spec: Box::new(spec), notes };
-        self.connection.order(&order, on_step).await?.ok_or_else(broke_off)
+        self.service().await?.order(&order, on_step).await?.ok_or_else(broke_off)
     }
 
     async fn rollback(
@@ -134,7 +149,7 @@ impl Target for LocalTarget {
         on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
         let order = ChangeRequest::Rollback { id: id.clone(), base, to };
-        self.connection.order(&order, on_step).await?.ok_or_else(broke_off)
+        self.service().await?.order(&order, on_step).await?.ok_or_else(broke_off)
     }
 
     async fn undeploy(
@@ -144,7 +159,7 @@ impl Target for LocalTarget {
         on_step: OnStep<'_>,
     ) -> Result<Option<ReleaseRecord>, TargetError> {
         let order = ChangeRequest::Undeploy { id: id.clone(), worker: worker.map(str::to_owned) };
-        self.connection.order(&order, on_step).await
+        self.service().await?.order(&order, on_step).await
     }
 
     async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {
@@ -197,7 +212,7 @@ impl Target for LocalTarget {
         query: &LogQuery,
     ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
         let question = LogRequest { id: id.clone(), query: query.clone() };
-        let lines = self.connection.lines::<LogResponse>(LOGS, &question).await?;
+        let lines = self.service().await?.lines::<LogResponse>(LOGS, &question).await?;
         // Nothing is read after the last line; a stream that ends without it was cut off.
         let records = stream::try_unfold(lines, |mut lines| async move {
             match lines.try_next().await? {

@@ -102,7 +102,8 @@ impl RunningApp {
 
     /// The address of the only one of the crate.
     fn only(scope: &ScopeArguments) -> Result<String, Failure> {
-        let app = scope.app()?;
+        let in_crate = "change to the directory of the app's crate, or give it: --dir DIR";
+        let app = scope.app().map_err(|failure| failure.hint(in_crate))?;
         let directory = scope.project().unwrap_or_else(|| PathBuf::from("."));
         let found = announced(&directory.join(".flash").join("run"));
         match found.as_slice() {

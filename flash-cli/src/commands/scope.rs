@@ -206,7 +206,7 @@ fn check_there<'a>(
 /// When it cannot be reached or started.
 pub(crate) async fn target(kind: TargetKind, directory: Option<&Path>) -> Result<Box<dyn Target>, Failure> {
     match kind {
-        TargetKind::Local => Ok(Box::new(LocalTarget::connect().await?)),
+        TargetKind::Local => Ok(Box::new(LocalTarget::open()?)),
         TargetKind::Runpod => Ok(Box::new(RunpodTarget::connect(directory)?)),
     }
 }

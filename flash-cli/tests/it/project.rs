@@ -1,5 +1,11 @@
 //! What `flash run` says of a project that it cannot run: one line, what to do, the documented exit code.
-use std::path::Path;
+use std::{
+    fs::File,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use tempfile::TempDir;
 
@@ -111,6 +117,33 @@ fn code_that_does_not_compile() {
         1,
         &["mismatched types", "the build of `broken` failed"],
     );
+}
+
+/// `script` gives it a terminal, whose keys are its input.
+#[test]
+fn on_a_terminal_a_first_build_that_fails_is_tried_again_after_a_change() {
+    let directory = TempDir::new().unwrap();
+    crate_in(directory.path(), "broken", "", "fn main() { let x: u32 = \"\"; }");
+    let shown = directory.path().join("shown");
+    let run = format!("exec {} run --port 0", env!("CARGO_BIN_EXE_flash"));
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--flush", "--return", "--command", &run, "/dev/null"]);
+    script.current_dir(directory.path()).env("FLASH_DATA_DIR", directory.path().join("data"));
+    let mut script = script.stdin(Stdio::piped()).stdout(File::create(&shown).unwrap()).spawn().unwrap();
+    let mut keys = script.stdin.take().unwrap();
+    let waits_after = |part: &str| {
+        support::wait_for(part, Duration::from_secs(120), || {
+            let text = std::fs::read_to_string(&shown).unwrap();
+            let there = text.split_once(part).is_some_and(|(_, rest)| rest.contains("Waiting"));
+            there.then_some(()).ok_or(text)
+        });
+    };
+    waits_after("mismatched types");
+    std::fs::write(directory.path().join("src/main.rs"), "fn main() { missing(); }").unwrap();
+    waits_after("cannot find function `missing`");
+    keys.write_all(&[3]).unwrap();
+    let status = script.wait().unwrap();
+    assert!(status.success(), "{status}: {}", std::fs::read_to_string(&shown).unwrap());
 }
 
 #[test]

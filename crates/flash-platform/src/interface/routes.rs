@@ -51,6 +51,9 @@ enum Kind {
     RunSyncWrapped(usize),
 }
 
+/// The last segment of the path where a queue function is called and waited for.
+const RUN_SYNC: &str = "run_sync";
+
 /// All paths of a release. Fixed segments win over parameters, earlier functions over later, and both over routers,
 /// of which the one with the longest prefix wins.
 pub(crate) struct RouteTable {
@@ -83,7 +86,7 @@ impl RouteTable {
                         prefixes.insert(0, format!("/{}", function.module));
                     }
                     for prefix in prefixes {
-                        let run_sync = format!("{prefix}/run_sync");
+                        let run_sync = format!("{prefix}/{RUN_SYNC}");
                         patterns.push(Pattern::new(Method::POST, &run_sync, 0, Kind::RunSync(index)));
                         let wrapped = format!("{prefix}/runsync");
                         patterns.push(Pattern::new(Method::POST, &wrapped, 0, Kind::RunSyncWrapped(index)));
@@ -130,7 +133,8 @@ impl RouteTable {
             if let Some(target) = self.openai(path) {
                 return Ok(target);
             }
-            return Err(NoRoute::UnknownPath { near: nearest(path, self.paths()) });
+            let near = self.run_sync_of(path).unwrap_or_else(|| nearest(path, self.paths()));
+            return Err(NoRoute::UnknownPath { near });
         }
         allowed.sort_unstable();
         allowed.dedup();
@@ -147,6 +151,18 @@ impl RouteTable {
         let (name, below) = path.split_once('/').unwrap_or((path, ""));
         let worker = self.commands.iter().find(|command| *command == name)?;
         Some(Target::Command { worker: worker.clone(), path: format!("/{below}") })
+    }
+
+    /// Where the function is called that a path names without its last segment (`/greet`), as the end of a message.
+    fn run_sync_of(&self, path: &str) -> Option<String> {
+        let named = path.trim_end_matches('/');
+        // The slash keeps out names that only end like another.
+        if !named.starts_with('/') {
+            return None;
+        }
+        let end = format!("{named}/{RUN_SYNC}");
+        let call = self.patterns.iter().find(|pattern| pattern.path.ends_with(&end))?;
+        Some(format!("; to call this function: POST {}", call.path))
     }
 
     fn paths(&self) -> impl Iterator<Item = &str> {
@@ -307,6 +323,26 @@ mod tests {
 
     fn is_unknown(path: &str) -> bool {
         matches!(get(path), Err(NoRoute::UnknownPath { .. }))
+    }
+
+    #[test]
+    fn a_path_that_names_a_function_is_answered_with_its_address() {
+        let near = |path: &str| match get(path) {
+            Err(NoRoute::UnknownPath { near }) => near,
+            other => panic!("{path}: {other:?}"),
+        };
+        for (path, address) in [
+            ("/clean", "POST /cpu_worker/clean/run_sync"),
+            ("/format/", "POST /cpu_worker/format/run_sync"),
+            ("/cpu_worker/format", "POST /cpu_worker/format/run_sync"),
+            ("/cpu_worker", "POST /cpu_worker/run_sync"),
+        ] {
+            assert_eq!(near(path), format!("; to call this function: {address}"));
+        }
+        // A route is no job, and a name that only ends alike is another one.
+        for path in ["/by_id", "/lean", "/", "//"] {
+            assert!(!near(path).contains("run_sync"), "{path}: {}", near(path));
+        }
     }
 
     #[test]

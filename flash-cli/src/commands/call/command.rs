@@ -87,11 +87,14 @@ impl Command for CallArguments {
 }
 
 async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure> {
-    let Some(words) = Words::of(&arguments.words) else {
+    let Some(words) = Words::of(&arguments.words, arguments.running.local) else {
         return Err(Failure::unusable("no function given")
             .hint("name one: flash call [ENV] FUNCTION [JSON | @FILE | @- | -]"));
     };
-    let find_place = || Place::find(&arguments.running, &arguments.scope, words.environment);
+    let find_place = async || {
+        let place = Place::find(&arguments.running, &arguments.scope, words.environment).await;
+        place.map_err(|failure| with_other_reading(failure, &words))
+    };
     if arguments.example {
         return show_example(&find_place().await?, &words, output);
     }
@@ -185,6 +188,18 @@ fn with_example(failure: Failure, place: Result<Place, Failure>, words: &Words<'
         Some(function) => failure.hint(usage(&place, words.function, function)),
         None => failure,
     }
+}
+
+/// The error that there is no such environment, with what else the words may have meant: of `greet Ada`, the first is
+/// only an environment because the second is not JSON.
+fn with_other_reading(failure: Failure, words: &Words<'_>) -> Failure {
+    let (Some(first), None, FailureCode::Unusable) = (words.environment, words.input, failure.code) else {
+        return failure;
+    };
+    let second = serde_json::Value::from(words.function);
+    failure.also(&format!(
+        "if `{first}` is the function, write its input as JSON: flash call {first} '{second}'"
+    ))
 }
 
 /// Whether the function can be called this way.

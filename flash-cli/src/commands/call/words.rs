@@ -9,12 +9,13 @@ pub(super) struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Of two words, the second is an input if it looks like one: names and paths never do.
-    pub(super) fn of(words: &'a [String]) -> Option<Self> {
+    /// Of two words, the second is an input if it looks like one (names and paths never do), or if no environment can
+    /// be named because the place is already known.
+    pub(super) fn of(words: &'a [String], place_is_known: bool) -> Option<Self> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Some(match *words.as_slice() {
             [function] => Self { environment: None, function, input: None },
-            [function, input] if looks_like_input(input) => {
+            [function, input] if place_is_known || looks_like_input(input) => {
                 Self { environment: None, function, input: Some(input) }
             }
             [environment, function] => Self { environment: Some(environment), function, input: None },
@@ -41,7 +42,7 @@ mod tests {
     fn the_words_are_told_apart_by_what_they_look_like() {
         let of = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            let Words { environment, function, input } = Words::of(&words).unwrap();
+            let Words { environment, function, input } = Words::of(&words, false).unwrap();
             let owned = |word: Option<&str>| word.map(str::to_owned);
             (owned(environment), function.to_owned(), owned(input))
         };
@@ -53,6 +54,9 @@ mod tests {
         for function in ["f", "Sentiment::classify", "/classify", "POST /classify", "cpu_worker/f"] {
             assert_eq!(of(&["production", function]), (some("production"), function.into(), None));
         }
+        let words = ["greet".to_owned(), "Ada".to_owned()];
+        let local = Words::of(&words, true).unwrap();
+        assert_eq!(local, Words { environment: None, function: "greet", input: Some("Ada") });
         assert_eq!(of(&["production", "f", "not json"]), (some("production"), "f".into(), some("not json")));
     }
 }

@@ -106,7 +106,7 @@ impl SendOptions {
 }
 
 impl SendOptions {
-    /// What can be rejected without looking at the app, so that nobody waits for a build first.
+    /// Rejects flags that cannot work here, so that nobody waits for a build first.
     fn check_before_build(&self) -> Result<(), Failure> {
         if let Some(directory) = self.save_plan.as_deref().and_then(Path::parent)
             && !directory.as_os_str().is_empty()
@@ -195,7 +195,6 @@ impl EnvironmentCommand for SendArguments {
 
 async fn carry_out(arguments: SendArguments, output: &Output) -> Result<Code, Failure> {
     let SendArguments { name, options } = arguments;
-    options.check_before_build()?;
     let package = Package::find(&options.directory)?;
     let config = Config::load(&package.directory)?;
     let of = ScopeArguments {
@@ -205,6 +204,7 @@ async fn carry_out(arguments: SendArguments, output: &Output) -> Result<Code, Fa
     };
     let scope = of.environment(name.as_deref()).await?;
     let environment = scope.target.environment(&scope.id).await.map_err(|error| unknown(error, &scope))?;
+    options.check_before_build()?;
     // Report an invalid plan file before anything is compiled.
     let unusable = |error: SavedPlanError| of_saved_plan(&error, &scope.id.name);
     let saved = options.plan_file.as_deref().map(SavedPlan::load).transpose().map_err(unusable)?;

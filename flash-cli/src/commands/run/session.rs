@@ -24,7 +24,7 @@ use super::{
     workspace::{Settings, Versions},
 };
 use crate::{
-    commands::{endpoint_table::endpoints, running},
+    commands::{confirm::is_terminal, endpoint_table::endpoints, running},
     exit::{Failure, FailureCode},
     models::{Fetched, LockPolicy, ModelPlace, fetch},
     output::{Endpoint, Output},
@@ -112,12 +112,10 @@ impl Session {
             true => Some(self.watch().await?),
             false => None,
         };
-        let began = SystemTime::now();
         let first = tokio::select! {
-            version = self.version(&versions) => version?,
+            version = self.first_version(&versions, &mut watcher) => version?,
             () = stop.next() => return Ok(()),
         };
-        self.watch_also(&mut watcher, began).await;
         let Some(first) = first else { return Ok(()) };
         let platform = self.platform(listener, &versions)?;
         let app = first.manifest.app.name.clone();
@@ -172,6 +170,35 @@ impl Session {
         }
         self.stop(&platform, &mut stop).await;
         Ok(())
+    }
+
+    /// Makes the first version. On a terminal, someone may be about to mend a build that fails: it is tried again after
+    /// each change. Elsewhere the exit code says so.
+    ///
+    /// # Errors
+    /// Elsewhere, and without a watcher: when it cannot be made.
+    async fn first_version(
+        &mut self,
+        versions: &Versions,
+        watcher: &mut Option<SourceWatcher>,
+    ) -> Result<Option<Version>, Failure> {
+        loop {
+            let began = SystemTime::now();
+            let version = match self.renew_package(watcher).await {
+                Ok(()) => self.version(versions).await,
+                Err(failure) => Err(failure),
+            };
+            self.watch_also(watcher, began).await;
+            let failure = match version {
+                Ok(version) => return Ok(version),
+                Err(failure) => failure,
+            };
+            let Some(watcher) = watcher.as_mut().filter(|_| is_terminal()) else { return Err(failure) };
+            self.output.error(&failure.to_string());
+            self.output.status("Waiting", "for a change, to build again; press Ctrl-C to stop");
+            let watched = watcher.changed().await;
+            self.warn_of_unwatched(watched);
+        }
     }
 
     /// The inputs of a version.
