@@ -2,7 +2,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -56,8 +56,8 @@ pub(crate) struct Release {
     pub manifest: Manifest,
     pub routes: RouteTable,
     pub schemas: InputSchemas,
-    /// The API description, rendered once.
-    pub openapi: String,
+    /// The API description, rendered when it is first asked for.
+    openapi: OnceLock<String>,
     /// When this process took it up, in seconds since 1970.
     pub created: u64,
     pools: BTreeMap<String, Arc<Pool>>,
@@ -86,11 +86,16 @@ impl Release {
             number,
             routes: RouteTable::new(&manifest),
             schemas: InputSchemas::new(&manifest),
-            openapi: render_openapi(&manifest, number),
+            openapi: OnceLock::new(),
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             pools: manifest.workers.iter().map(pool).collect(),
             manifest,
         }
+    }
+
+    /// The API description. Whether a key is required is the platform's and never changes.
+    pub(crate) fn openapi(&self, requires_key: bool) -> &str {
+        self.openapi.get_or_init(|| render_openapi(&self.manifest, self.number, requires_key))
     }
 
     /// The pool of this worker type.

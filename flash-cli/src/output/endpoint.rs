@@ -12,3 +12,12 @@ pub(crate) struct Endpoint {
     pub workers: String,
     pub curl: String,
 }
+
+impl Endpoint {
+    /// What each column is.
+    pub(super) fn heads() -> Self {
+        let [method, path, function, worker, compute, workers] =
+            ["method", "path", "function", "worker type", "compute", "workers"].map(str::to_owned);
+        Self { method, path, function, worker, compute, workers, curl: String::new() }
+    }
+}

@@ -162,8 +162,9 @@ impl Output {
     /// The endpoint table alone.
     pub(crate) fn endpoints(&self, endpoints: &[Endpoint]) {
         let (dim, reset) = if self.colours.stdout { (DIM, RESET) } else { ("", "") };
+        let heads = Endpoint::heads();
         let width = |column: fn(&Endpoint) -> &str| {
-            endpoints.iter().map(|row| column(row).chars().count()).max().unwrap_or(0)
+            endpoints.iter().chain([&heads]).map(|row| column(row).chars().count()).max().unwrap_or(0)
         };
         let (path, function, worker, compute) = (
             width(|row| &row.path),
@@ -171,13 +172,19 @@ impl Output {
             width(|row| &row.worker),
             width(|row| &row.compute),
         );
-        for row in endpoints {
+        let line = |row: &Endpoint| {
             let Endpoint { method, workers, .. } = row;
-            let head = format!(
+            let line = format!(
                 "  {method:<6} {:<path$}  {:<function$}  {:<worker$}  {:<compute$}  {workers}",
                 row.path, row.function, row.worker, row.compute
             );
-            self.print_or_drop(head.trim_end().to_owned(), DropPriority::Event);
+            line.trim_end().to_owned()
+        };
+        if !endpoints.is_empty() {
+            self.print_or_drop(format!("{dim}{}{reset}", line(&heads)), DropPriority::Event);
+        }
+        for row in endpoints {
+            self.print_or_drop(line(row), DropPriority::Event);
             self.print_or_drop(format!("  {dim}{}{reset}", row.curl), DropPriority::Event);
         }
         self.print_or_drop(String::new(), DropPriority::Event);

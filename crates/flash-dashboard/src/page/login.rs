@@ -17,7 +17,7 @@ pub fn login(place: &str, problem: Option<&str>) -> String {
                 input #key type="password" name="key" autocomplete="current-password" required autofocus spellcheck="false";
                 button type="submit" { "Log in" }
                 p.dim {
-                    "A key of this place, as you send it with requests. "
+                    "The API key that you also send with requests. "
                     "The browser keeps a session, not the key; it ends after two hours without use."
                 }
             }

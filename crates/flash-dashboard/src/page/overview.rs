@@ -50,6 +50,7 @@ fn figures(frame: &Frame, view: &Overview) -> Markup {
             div { dt { "Cost per hour, now" } dd { (amount(view.cost_per_hour)) } }
             div { dt { "Cost so far" } dd { (amount(view.cost)) } }
         }
+        p.dim { "Costs are what a cloud would charge: " a href=(Page::Costs.path()) { "how they are counted" } }
         @if let (Some(release), Some(since)) = (frame.release, view.since_ms) {
             p.dim {
                 "Release " (release) ", running for " (ago(frame.now_ms, since).trim_end_matches(" ago"))

@@ -110,7 +110,8 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 }
 
 pub(super) async fn openapi(State(state): State<Arc<GatewayState>>) -> Result<Response, Refusal> {
-    Ok(json_text(state.live()?.openapi.clone()))
+    let requires_key = state.access_control.hosts_without_key().is_none();
+    Ok(json_text(state.live()?.openapi(requires_key).to_owned()))
 }
 
 #[cfg(test)]

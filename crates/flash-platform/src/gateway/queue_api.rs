@@ -225,7 +225,7 @@ mod tests {
             }],
         }))
         .unwrap();
-        let document: serde_json::Value = serde_json::from_str(&render_openapi(&manifest, 1)).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&render_openapi(&manifest, 1, true)).unwrap();
         let described = document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
             methods.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
         });

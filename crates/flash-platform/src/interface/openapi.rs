@@ -11,12 +11,12 @@ use super::{
 };
 use crate::sample::sample;
 
-/// Renders the description of a release.
-pub(crate) fn render(manifest: &Manifest, release: u64) -> String {
-    document(manifest, release).to_string()
+/// Renders the description of a release, on a platform that requires a key or does not.
+pub(crate) fn render(manifest: &Manifest, release: u64, requires_key: bool) -> String {
+    document(manifest, release, requires_key).to_string()
 }
 
-fn document(manifest: &Manifest, release: u64) -> Value {
+fn document(manifest: &Manifest, release: u64, requires_key: bool) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     let mut add = |path: String, method: &str, operation: Value| {
         let entry = paths.entry(path).or_insert_with(|| json!({}));
@@ -64,13 +64,12 @@ fn document(manifest: &Manifest, release: u64) -> Value {
             "description": format!("Release {release}."),
         },
         "paths": paths,
-        // Where the platform has no key, none is needed.
-        "security": [{}, { "key": [] }],
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": { "key": { "type": "http", "scheme": "bearer" } },
-        },
+        "components": { "schemas": schemas },
     });
+    if requires_key {
+        document["security"] = json!([{ "key": [] }]);
+        document["components"]["securitySchemes"] = json!({ "key": { "type": "http", "scheme": "bearer" } });
+    }
     point_to_components(&mut document);
     bound_numbers(&mut document);
     document
