@@ -468,8 +468,11 @@ fn the_table_is_greppable_and_its_curls_work() {
         .unwrap();
     let stdout = child.stdout.take().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stdout));
-    let table: Vec<String> =
+    let mut table: Vec<String> =
         lines.by_ref().map(Result::unwrap).skip(2).take_while(|line| !line.is_empty()).collect();
+    let head = table.remove(0);
+    let heads: Vec<&str> = head.split("  ").map(str::trim).filter(|head| !head.is_empty()).collect();
+    assert_eq!(heads.join(", "), "method path, function, worker type, compute, workers");
     assert!(!table.iter().any(|line| line.contains('\u{1b}')), "{table:#?}");
     // Reads on, so that the workers' log never fills the pipe.
     std::thread::spawn(move || lines.for_each(drop));
