@@ -1,9 +1,10 @@
 //! The developer tasks of this workspace: `cargo xtask test`, `lint`, `fuzz`, `bench`, `cuda-build`,
-//! `gpu-check`, `models`, `site`, `dist`.
+//! `gpu-check`, `models`, `site`, `dist`, `cluster`.
 //!
 //! One file per task. Each is a list of commands that you could also type; a task prints every command it runs and
 //! stops at the first that fails.
 mod bench;
+mod cluster;
 mod command;
 mod cuda_build;
 mod dist;
@@ -48,7 +49,8 @@ use clap::{Parser, Subcommand};
                   cargo xtask gpu-check       models on a GPU; --cpu tries the checks without one\n  \
                   cargo xtask models          the weights that tests and an example use\n  \
                   cargo xtask site            the documentation as a site\n  \
-                  cargo xtask dist            the archives of a release, which install.sh downloads"
+                  cargo xtask dist            the archives of a release, which install.sh downloads\n  \
+                  cargo xtask cluster up      a Kubernetes cluster of one node, for tests"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -66,6 +68,7 @@ enum Task {
     Models(models::Arguments),
     Site(site::Arguments),
     Dist(dist::Arguments),
+    Cluster(cluster::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Task::Models(arguments) => models::run(&arguments),
         Task::Site(arguments) => site::run(&arguments),
         Task::Dist(arguments) => dist::run(&arguments),
+        Task::Cluster(arguments) => cluster::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

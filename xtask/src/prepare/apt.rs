@@ -1,5 +1,5 @@
 //! Installs Debian packages, if this user may, and downloads them.
-use std::path::Path;
+use std::{fs, path::Path};
 
 use crate::{
     command::{command, find, read, run, shown, succeeds},
@@ -58,6 +58,28 @@ pub(super) fn download(package: &str, into: &Path) -> Result<(), Failure> {
         None => {}
     }
     download().map_err(|failure| failure.hint(hint))
+}
+
+/// Downloads packages and unpacks them into one new directory, which needs no rights and installs nothing. The directory
+/// appears with the last step: where it is, it is complete.
+///
+/// # Errors
+/// As for [`download`], and when the directory cannot be written.
+pub(super) fn unpack(packages: &[&str], into: &Path) -> Result<(), Failure> {
+    let (archives, unpacked) = (into.with_extension("download"), into.with_extension("unpacked"));
+    for directory in [into, &archives, &unpacked] {
+        let _ = fs::remove_dir_all(directory);
+    }
+    fs::create_dir_all(&archives).map_err(Failure::at(archives.display()))?;
+    for package in packages {
+        download(package, &archives)?;
+    }
+    for archive in fs::read_dir(&archives).map_err(Failure::at(archives.display()))?.flatten() {
+        run(command("dpkg-deb", &["--extract"]).args([&archive.path(), &unpacked]))?;
+    }
+    fs::rename(&unpacked, into).map_err(Failure::at(into.display()))?;
+    let _ = fs::remove_dir_all(&archives);
+    Ok(())
 }
 
 /// How this user may install packages.

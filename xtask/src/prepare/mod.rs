@@ -3,6 +3,7 @@
 //! If a part cannot be installed here, the task ends with the command to run.
 mod apt;
 mod browser;
+mod cluster;
 mod components;
 mod containers;
 mod cuda;
@@ -11,7 +12,7 @@ mod node;
 mod prometheus;
 mod python;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use self::python::Environment;
 use crate::{failure::Failure, steps::Steps};
@@ -87,4 +88,14 @@ pub(crate) fn node(steps: &mut Steps) -> Result<Option<PathBuf>, Failure> {
         Ok(())
     })?;
     Ok(modules)
+}
+
+/// What builds and runs a Kubernetes cluster, but its own programs.
+pub(crate) fn cluster_packages() -> Result<(), Failure> {
+    cluster::prepare()
+}
+
+/// Debian packages, unpacked into a new directory and not installed.
+pub(crate) fn unpacked(packages: &[&str], into: &Path) -> Result<(), Failure> {
+    apt::unpack(packages, into)
 }
