@@ -2,7 +2,8 @@
 //!
 //! Variables that Runpod sets keep their names. Variables of Flash start with `FLASH_`.
 
-/// `describe`: print the manifest and exit. `worker`: run as a worker. If it is not set, the binary runs as a worker
+/// `describe`: print the manifest and exit. `worker`: run as a worker. `pod`: as the first process of a pod, start workers
+/// as the platform says. If it is not set, the binary runs as a worker
 /// when [`RUNPOD_GET_JOB`] or [`WORKER`] is set, and runs the user's `main` otherwise.
 pub const ROLE: &str = "FLASH_ROLE";
 /// The worker type to run as. Optional if the app has only one.
@@ -26,6 +27,10 @@ pub const CONFIG_DIR: &str = "FLASH_CONFIG_DIR";
 pub const BIN: &str = "FLASH_BIN";
 /// URL of the exchange. Set by the Flash platform.
 pub const EXCHANGE_URL: &str = "FLASH_EXCHANGE_URL";
+/// URL where the first process of a pod finds the platform. Set by the Flash platform.
+pub const POD_URL: &str = "FLASH_POD_URL";
+/// The key with which it is let in. Workers in the pod do not get it. Set by the Flash platform.
+pub const POD_KEY: &str = "FLASH_POD_KEY";
 /// Seconds for which a worker keeps trying to post a finished result (default 600).
 pub const RESULT_RETRY_SECONDS: &str = "FLASH_RESULT_RETRY_SECONDS";
 /// The directory with the files of the worker's model. Set by the Flash platform, and in images.

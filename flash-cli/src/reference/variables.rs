@@ -178,10 +178,16 @@ const APPS: [Variable; 8] = [
     variable(names::BIN, "`flash` on `PATH`", "the command that [tests](testing.md) start"),
 ];
 
-const WORKERS: [Variable; 13] = [
-    variable(names::ROLE, "from the others", "`describe` prints the manifest; `worker` runs as a worker"),
+const WORKERS: [Variable; 15] = [
+    variable(
+        names::ROLE,
+        "from the others",
+        "`describe` prints the manifest; `worker` runs as a worker; `pod` starts workers as the platform says",
+    ),
     variable(names::WORKER, "the app's only one", "the worker type to run as"),
     variable(names::EXCHANGE_URL, "", "where work comes from on the Flash platform, which sets it"),
+    variable(names::POD_URL, "", "where the first process of a pod finds the Flash platform, which sets it"),
+    variable(names::POD_KEY, "", "the key with which it is let in, which the Flash platform sets"),
     variable(
         names::MODEL_DIR,
         "the Hub's cache",

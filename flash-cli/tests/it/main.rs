@@ -34,6 +34,7 @@ mod mixed_workers;
 mod model_images;
 mod models;
 mod openai;
+mod pod;
 mod printed;
 mod project;
 mod queue_api;

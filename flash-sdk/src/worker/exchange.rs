@@ -15,10 +15,8 @@ use flash_protocol::{
         job::ErrorText,
     },
 };
-use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -33,6 +31,7 @@ use super::{
     reports::reports,
     settings::{ExchangeAddress, Settings},
     shutdown::Shutdown,
+    upgrade,
 };
 use crate::{
     call::{Calls, Peers},
@@ -219,42 +218,16 @@ struct Upgraded {
     takes_metrics: bool,
 }
 
-/// Sends `GET` with an upgrade, over plain HTTP, because the exchange is local.
 async fn upgrade(address: &ExchangeAddress) -> Result<Upgraded, String> {
-    let uri: http::Uri = address.url.parse().map_err(|error| format!("not a URL: {error}"))?;
-    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err("expected an http:// URL".to_owned());
-    };
-    let port = authority.port_u16().unwrap_or(80);
-    // A URL has brackets around an IPv6 address, a socket address does not.
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
-    // Ends when the upgrade hands the stream over.
-    tokio::spawn(async move { connection.with_upgrades().await });
-    let request = http::Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
-        .header("host", authority.as_str())
-        .header("connection", "upgrade")
-        .header("upgrade", PROTOCOL)
-        .header("authorization", &address.key)
-        .header(ATTACHMENTS_HEADER, "1")
-        .body(Empty::<bytes::Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-        return Err(format!("the platform answered {}", response.status()));
-    }
-    let format = match response.headers().contains_key(ATTACHMENTS_HEADER) {
+    let headers = [(ATTACHMENTS_HEADER, "1")];
+    let (answer, connection) = upgrade::open(&address.url, PROTOCOL, &address.key, &headers).await?;
+    let format = match answer.contains_key(ATTACHMENTS_HEADER) {
         true => FrameFormat::Attachments,
         false => FrameFormat::Json,
     };
-    let reports = response.headers().get(REPORTS_HEADER);
+    let reports = answer.get(REPORTS_HEADER);
     let (takes_reports, takes_metrics) =
         (reports.is_some(), reports.is_some_and(|value| value == TAKES_METRICS));
-    let connection = hyper::upgrade::on(response).await.map_err(|error| error.to_string())?;
     Ok(Upgraded { connection, format, takes_reports, takes_metrics })
 }
 

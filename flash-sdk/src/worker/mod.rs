@@ -2,7 +2,7 @@
 //!
 //! It chooses the role of the process and runs a worker: initialise, take work, drain, exit. `job` chooses the
 //! function to run. Work arrives through `queue` (Runpod's protocol), `exchange` (the faster one of the Flash
-//! platform) or `http` (load-balanced workers).
+//! platform) or `http` (load-balanced workers). In a pod, the first process has the role `pod` and starts the worker.
 mod exchange;
 mod health;
 mod heartbeat;
@@ -11,6 +11,7 @@ mod job;
 mod lifecycles;
 mod log;
 mod measured;
+mod pod;
 mod processor;
 mod queue;
 mod replay;
@@ -20,6 +21,7 @@ mod role;
 mod sent_events;
 mod settings;
 mod shutdown;
+mod upgrade;
 #[cfg(feature = "openai")]
 mod watched_models;
 

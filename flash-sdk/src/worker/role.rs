@@ -13,7 +13,7 @@ use super::{
     http,
     job::Functions,
     lifecycles::Lifecycles,
-    log, measured, processor, queue,
+    log, measured, pod, processor, queue,
     settings::{Settings, WorkSource},
     shutdown::Shutdown,
 };
@@ -79,6 +79,7 @@ const UNUSABLE: u8 = 2;
 enum Role {
     Describe,
     Worker,
+    Pod,
     UserMain,
 }
 
@@ -87,7 +88,10 @@ impl Role {
         match variables::get(variables::ROLE).as_deref() {
             Some("describe") => Ok(Self::Describe),
             Some("worker") => Ok(Self::Worker),
-            Some(other) => Err(format!("{} is `{other}`, expected `describe` or `worker`", variables::ROLE)),
+            Some("pod") => Ok(Self::Pod),
+            Some(other) => {
+                Err(format!("{} is `{other}`, expected `describe`, `worker` or `pod`", variables::ROLE))
+            }
             None if variables::get(variables::WORKER).is_some()
                 || variables::get(variables::RUNPOD_GET_JOB).is_some() =>
             {
@@ -123,6 +127,7 @@ where
     let outcome = Role::from_env().and_then(|role| match role {
         Role::Describe => describe(app),
         Role::Worker => work(),
+        Role::Pod => pod::run(),
         Role::UserMain => {
             call::settle(call::Process::Main { app: app.name.to_owned() });
             Ok(runtime(None)?.block_on(async {

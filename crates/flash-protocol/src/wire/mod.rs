@@ -1,4 +1,4 @@
-//! Wire formats: job objects as in Runpod's API, the call envelope, and the exchange.
+//! Wire formats: job objects as in Runpod's API, the call envelope, the exchange, and the connection of a pod.
 //!
 //! This module only defines formats. `worker` and `call` in `flash-sdk`, and `flash-platform`, decide who sends what
 //! and when.
@@ -13,6 +13,7 @@ pub mod job;
 pub mod job_end;
 mod nesting;
 pub mod payload;
+pub mod pod;
 mod refusal;
 pub mod retry;
 pub mod submission;
