@@ -19,7 +19,7 @@ platform() {
         Linux/x86_64 | Linux/amd64) echo x86_64-unknown-linux-musl ;;
         Linux/aarch64 | Linux/arm64) echo aarch64-unknown-linux-musl ;;
         *) fail "there is no program for $system on $machine" \
-            'compile it in a checkout of the repository: cargo install --path flash-cli' ;;
+            'compile it in a checkout of the repository: cargo install --path flash-cli --locked' ;;
     esac
 }
 

@@ -230,7 +230,7 @@ pub(super) fn curl_with_header(file: &Path) -> String {
 }
 
 /// Quoted as one word for a shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+@:%,".contains(char);
     match word.chars().all(is_plain) {
         true => word.to_owned(),

@@ -95,14 +95,14 @@ impl RunningApp {
     /// The error that no environment is meant, with the way to the `flash run` that may be meant instead.
     pub(crate) fn suggested(failure: Failure, scope: &ScopeArguments) -> Failure {
         match Self::only(scope) {
-            Ok(url) => failure.hint(format!("to use the `flash run` at {url}, add --local")),
+            Ok(url) => failure.also(&format!("to use the `flash run` at {url}, add --local")),
             Err(_) => failure,
         }
     }
 
     /// The address of the only one of the crate.
     fn only(scope: &ScopeArguments) -> Result<String, Failure> {
-        let in_crate = "change to the directory of the app's crate, or give it: --dir DIR";
+        let in_crate = "change to the directory of the app's crate, or give it: -C DIR";
         let app = scope.app().map_err(|failure| failure.hint(in_crate))?;
         let directory = scope.project().unwrap_or_else(|| PathBuf::from("."));
         let found = announced(&directory.join(".flash").join("run"));

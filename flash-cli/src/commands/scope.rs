@@ -86,7 +86,7 @@ impl ScopeArguments {
             None => package(&self.directory).map(|(_, name)| name).ok_or_else(|| {
                 let directory = self.directory.canonicalize().unwrap_or_else(|_| self.directory.clone());
                 Failure::unusable(format!("{} is not inside a crate", directory.display()))
-                    .hint("give the app: --app NAME; to list all: flash deploy list")
+                    .hint("change to the directory of the app's crate, or give it: -C DIR; for an app that is elsewhere: --app NAME")
             }),
         }
     }

@@ -114,6 +114,9 @@ fn show(status: &Status, output: &Output) {
         }
     };
     output.line(&format!("{}: {serving}{url}{draining}, cost so far {}", status.id, dollars(status.cost)));
+    if matches!(status.serving, Serving::Empty) {
+        output.note(&format!("send a release: flash deploy send {}", status.id.name));
+    }
     for damage in &status.damaged {
         output.line(&format!("damaged: {damage}"));
     }

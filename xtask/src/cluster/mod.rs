@@ -101,7 +101,8 @@ fn up() -> Result<(), Failure> {
         Ok(())
     })?;
     let programs = programs.ok_or_else(|| Failure::new("no programs"))?;
-    let place = Place::create(programs)?;
+    let place = Place::create(programs)
+        .map_err(|failure| failure.hint("remove what an earlier start has left: cargo xtask cluster down"))?;
     let started = start(&place, &mut steps);
     if started.is_err() {
         output::say("Left", &format!("what has started, for a look at {}", Place::path("logs").display()));
@@ -123,6 +124,7 @@ fn control_plane(place: &Place, programs: &Programs) -> Result<(), Failure> {
     run_command(command("openssl", &["genrsa", "-out"]).arg(&key).arg("2048"))?;
     let (own_key, own_certificate) =
         (Place::path("certificates/to-kubelet.key"), Place::path(settings::TO_KUBELET));
+    // Makes the directory, too.
     write(&own_certificate, b"")?;
     // Signed by itself: the kubelet trusts this one alone.
     let subject = "/O=system:masters/CN=kube-apiserver";

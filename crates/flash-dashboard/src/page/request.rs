@@ -114,7 +114,7 @@ fn hop(own: &RequestHop) -> Markup {
                 @if own.hides_values && hop.job.is_some() { p.dim { "Inputs and outputs are hidden here." } }
                 @if hop.job.is_some() && hop.state.is_final() && own.keeps_nothing() {
                     p.dim {
-                        "Its input and output are not kept any more. Calls from one function to another keep neither."
+                        "Its input and output are not here: they are kept for a time, and those of calls from one function to another are not."
                     }
                 }
                 @if let Some(input) = &own.input { (value("Input", input)) }

@@ -109,5 +109,5 @@ fn check_name(id: &EnvironmentId) -> Result<(), TargetError> {
 
 fn exists(id: &EnvironmentId) -> TargetError {
     TargetError::new(Problem::Exists, format!("`{}` already has an environment `{}`", id.app, id.name))
-        .hint(format!("see it: flash deploy info {}", id.name))
+        .hint(format!("deploy to it: flash deploy send {}", id.name))
 }

@@ -87,10 +87,13 @@ impl Command for CallArguments {
 }
 
 async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure> {
-    let Some(words) = Words::of(&arguments.words, arguments.running.local) else {
-        return Err(Failure::unusable("no function given")
-            .hint("name one: flash call [ENV] FUNCTION [JSON | @FILE | @- | -]"));
-    };
+    let words = Words::of(&arguments.words, arguments.running.local).map_err(|error| {
+        let usage = match arguments.running.local {
+            true => "usage: flash call --local FUNCTION [JSON | @FILE | @- | -]",
+            false => "usage: flash call [ENV] FUNCTION [JSON | @FILE | @- | -]",
+        };
+        Failure::of(FailureCode::Unusable, &error).hint(usage)
+    })?;
     let find_place = async || {
         let place = Place::find(&arguments.running, &arguments.scope, words.environment).await;
         place.map_err(|failure| with_other_reading(failure, &words))
@@ -180,13 +183,24 @@ fn arguments_json(example: &serde_json::Value, output: &Output) -> Option<String
     if output.is_json() { None } else { serde_json::to_string_pretty(example).ok() }
 }
 
-/// The error for an input that is not valid JSON, with an example that fits if the function can be looked up.
+/// The error for an input that is not valid JSON, with an example that fits if the function can be looked up. If the input
+/// is the name of a function, another error says what was meant.
 /// Errors of that look-up are ignored: the input is the first problem.
 fn with_example(failure: Failure, place: Result<Place, Failure>, words: &Words<'_>) -> Failure {
     let Ok(place) = place else { return failure };
-    match find(place.manifest(), words.function).ok().and_then(|callee| callee.function()) {
-        Some(function) => failure.hint(usage(&place, words.function, function)),
-        None => failure,
+    let manifest = place.manifest();
+    match (find(manifest, words.function), words.input.map(|input| find(manifest, input))) {
+        (Ok(callee), _) => match callee.function() {
+            Some(function) => failure.hint(usage(&place, words.function, function)),
+            None => failure,
+        },
+        // The first word was meant as an environment.
+        (Err(_), Some(Ok(callee))) => Failure::unusable(format!(
+            "--local is the app that `flash run` runs, and has no environment `{}`",
+            words.function
+        ))
+        .hint(format!("leave one of them out: {} {}", place.command("call"), callee.name())),
+        (Err(_), _) => failure,
     }
 }
 

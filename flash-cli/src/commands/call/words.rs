@@ -8,21 +8,34 @@ pub(super) struct Words<'a> {
     pub input: Option<&'a str>,
 }
 
+/// Why positional arguments have no meaning.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WordsError {
+    #[error("no function given")]
+    None,
+    #[error("one argument too many: `{last}`")]
+    TooMany { last: String },
+}
+
 impl<'a> Words<'a> {
     /// Of two words, the second is an input if it looks like one (names and paths never do), or if no environment can
     /// be named because the place is already known.
-    pub(super) fn of(words: &'a [String], place_is_known: bool) -> Option<Self> {
+    ///
+    /// # Errors
+    /// When there are none, or too many.
+    pub(super) fn of(words: &'a [String], place_is_known: bool) -> Result<Self, WordsError> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        Some(match *words.as_slice() {
+        Ok(match *words.as_slice() {
             [function] => Self { environment: None, function, input: None },
             [function, input] if place_is_known || looks_like_input(input) => {
                 Self { environment: None, function, input: Some(input) }
             }
             [environment, function] => Self { environment: Some(environment), function, input: None },
-            [environment, function, input] => {
+            [environment, function, input] if !place_is_known => {
                 Self { environment: Some(environment), function, input: Some(input) }
             }
-            _ => return None,
+            [] => return Err(WordsError::None),
+            [.., last] => return Err(WordsError::TooMany { last: last.to_owned() }),
         })
     }
 }
@@ -57,6 +70,9 @@ mod tests {
         let words = ["greet".to_owned(), "Ada".to_owned()];
         let local = Words::of(&words, true).unwrap();
         assert_eq!(local, Words { environment: None, function: "greet", input: Some("Ada") });
+        let words = ["greet", "{}", "extra"].map(str::to_owned);
+        assert_eq!(Words::of(&words, true), Err(WordsError::TooMany { last: "extra".to_owned() }));
+        assert_eq!(Words::of(&[], false), Err(WordsError::None));
         assert_eq!(of(&["production", "f", "not json"]), (some("production"), "f".into(), some("not json")));
     }
 }

@@ -46,7 +46,7 @@ impl EnvironmentCommand for ListArguments {
             return Ok(Code::Success);
         }
         if environments.is_empty() {
-            output.status("None", "no environments; create one: flash deploy new production");
+            output.status("Found", "no environments; create one: flash deploy new production");
             return Ok(Code::Success);
         }
         let row = |own: &Environment| {

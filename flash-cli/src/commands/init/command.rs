@@ -18,6 +18,7 @@ use crate::{
     commands::{
         command::{Command, Context},
         confirm::is_terminal,
+        endpoint_table::quoted,
     },
     exit::{Code, Failure, FailureCode},
     output::{Format, Output},
@@ -109,7 +110,7 @@ fn report(
     }
     let mut next = Vec::new();
     if arguments.directory.as_os_str() != "." {
-        next.push(format!("cd {}", arguments.directory.display()));
+        next.push(format!("cd {}", quoted(&arguments.directory.display().to_string())));
     }
     next.extend(template.next.iter().map(|&command| command.to_owned()));
     output.status("Next", &next.join(" && "));

@@ -112,6 +112,7 @@ async fn check_worker(app: &RunningApp, select: &Selected) -> Result<(), Failure
 async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Result<End, Failure> {
     let environment = arguments.environment.as_deref();
     let running = RunningApp::find(&arguments.running, &arguments.scope, environment)?;
+    let mut asked = None;
     let (mut records, ended) = match running {
         Some(app) => {
             check_worker(&app, &query.select).await?;
@@ -125,7 +126,9 @@ async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Res
             let message =
                 "the background service ended the log: it was stopped, or the environment was removed";
             let ended = Failure::failed(message).hint("check it: flash service status");
-            (scope.target.logs(&scope.id, &query).await?.map_err(Failure::from).boxed(), ended)
+            let records = scope.target.logs(&scope.id, &query).await?.map_err(Failure::from).boxed();
+            asked = Some(scope);
+            (records, ended)
         }
     };
     let zone = arguments.timestamps.then(TimeZone::system);
@@ -148,7 +151,12 @@ async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Res
         return Err(ended);
     }
     if !found {
-        output.note("no matching lines");
+        output.note(&match asked {
+            Some(Scope { id, target }) if target.environment(&id).await?.live.is_none() => {
+                format!("no matching lines: nothing is live; send a release: flash deploy send {}", id.name)
+            }
+            _ => "no matching lines".to_owned(),
+        });
     }
     Ok(End::Complete)
 }
