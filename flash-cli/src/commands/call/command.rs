@@ -17,7 +17,7 @@ use super::{
 use crate::{
     commands::{
         command::{Command, Context},
-        endpoint_table,
+        endpoint_table::{self, quoted},
         running::RunningArguments,
         scope::ScopeArguments,
     },
@@ -89,14 +89,16 @@ impl Command for CallArguments {
 async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure> {
     let words = Words::of(&arguments.words, arguments.running.local).map_err(|error| {
         let usage = match arguments.running.local {
-            true => "usage: flash call --local FUNCTION [JSON | @FILE | @- | -]",
-            false => "usage: flash call [ENV] FUNCTION [JSON | @FILE | @- | -]",
+            true => "write: flash call --local FUNCTION [JSON | @FILE | @- | -]",
+            false => "write: flash call [ENV] FUNCTION [JSON | @FILE | @- | -]",
         };
         Failure::of(FailureCode::Unusable, &error).hint(usage)
     })?;
     let find_place = async || {
         let place = Place::find(&arguments.running, &arguments.scope, words.environment).await;
-        place.map_err(|failure| with_other_reading(failure, &words))
+        // Outside of a crate, it is not the words.
+        let is_known = arguments.scope.app().is_ok();
+        place.map_err(|failure| if is_known { with_other_reading(failure, &words) } else { failure })
     };
     if arguments.example {
         return show_example(&find_place().await?, &words, output);
@@ -210,10 +212,9 @@ fn with_other_reading(failure: Failure, words: &Words<'_>) -> Failure {
     let (Some(first), None, FailureCode::Unusable) = (words.environment, words.input, failure.code) else {
         return failure;
     };
-    let second = serde_json::Value::from(words.function);
-    failure.also(&format!(
-        "if `{first}` is the function, write its input as JSON: flash call {first} '{second}'"
-    ))
+    let input = quoted(&serde_json::Value::from(words.function).to_string());
+    failure
+        .also(&format!("if `{first}` is the function, write its input as JSON: flash call {first} {input}"))
 }
 
 /// Whether the function can be called this way.
