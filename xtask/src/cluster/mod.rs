@@ -45,7 +45,7 @@ const READY: Duration = Duration::from_secs(180);
 
 /// Run a Kubernetes cluster of one node on this machine, for tests.
 ///
-/// Kubernetes 1.20 from Debian's source, which is built once: about ten minutes of two cores, kept in ~/.cache. Needs root,
+/// Kubernetes 1.20 from Debian's source, which is built once (16 minutes of CPU time) and kept in ~/.cache. Needs root,
 /// and Debian. One cluster per machine.
 #[derive(Args)]
 #[command(

@@ -339,7 +339,7 @@ mod tests {
         ] {
             assert_eq!(near(path), format!("; to call this function: {address}"));
         }
-        // A route is no job, and a name that only ends alike is another one.
+        // Routes are not called this way, and `/lean` is not the end of `/cpu_worker/clean`.
         for path in ["/by_id", "/lean", "/", "//"] {
             assert!(!near(path).contains("run_sync"), "{path}: {}", near(path));
         }

@@ -172,24 +172,18 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the first version. On a terminal, someone may be about to mend a build that fails: it is tried again after
-    /// each change. Elsewhere the exit code says so.
+    /// Makes the first version. If the build fails on a terminal, it waits for a change and builds again, because someone
+    /// is there to fix it.
     ///
     /// # Errors
-    /// Elsewhere, and without a watcher: when it cannot be made.
+    /// When it cannot be made, without a terminal or a watcher.
     async fn first_version(
         &mut self,
         versions: &Versions,
         watcher: &mut Option<SourceWatcher>,
     ) -> Result<Option<Version>, Failure> {
         loop {
-            let began = SystemTime::now();
-            let version = match self.renew_package(watcher).await {
-                Ok(()) => self.version(versions).await,
-                Err(failure) => Err(failure),
-            };
-            self.watch_also(watcher, began).await;
-            let failure = match version {
+            let failure = match self.next_version(versions, watcher).await {
                 Ok(version) => return Ok(version),
                 Err(failure) => failure,
             };
@@ -458,6 +452,21 @@ impl Session {
         Ok(())
     }
 
+    /// Makes a version from the package as it is now, and watches the sources that it was made of, also if it failed.
+    async fn next_version(
+        &mut self,
+        versions: &Versions,
+        watcher: &mut Option<SourceWatcher>,
+    ) -> Result<Option<Version>, Failure> {
+        let began = SystemTime::now();
+        let version = match self.renew_package(watcher).await {
+            Ok(()) => self.version(versions).await,
+            Err(failure) => Err(failure),
+        };
+        self.watch_also(watcher, began).await;
+        version
+    }
+
     async fn try_reload(
         &mut self,
         platform: &Platform,
@@ -465,13 +474,8 @@ impl Session {
         watcher: &mut Option<SourceWatcher>,
         announced: &mut Announced,
     ) {
-        let (started, began) = (Instant::now(), SystemTime::now());
-        let version = match self.renew_package(watcher).await {
-            Ok(()) => self.version(versions).await,
-            Err(failure) => Err(failure),
-        };
-        self.watch_also(watcher, began).await;
-        let version = match version {
+        let started = Instant::now();
+        let version = match self.next_version(versions, watcher).await {
             Ok(Some(version)) => version,
             // What serves is what there is, also where the last change broke it and this one took that back.
             Ok(None) => return platform.set_build_problem(None),
