@@ -186,6 +186,7 @@ fn settings_are_known_once_and_have_values() {
     one(settings(quote!(cpu = A, idle_timeot = 3)), "did you mean `idle_timeout`?");
     one(settings(quote!(cpu = A, min_workers = 1)), "write `workers = 0..=3` (minimum to maximum)");
     one(settings(quote!(cpu = A, max_workers = 1)), "write `workers = 0..=3`");
+    one(settings(quote!(cpu = A, worker_count = 1)), "write `workers = 0..=3`");
     one(settings(quote!(cpu = A, gpus = 1)), "write `gpu = Ada24`");
     one(settings(quote!(cpu = A, memory = 16)), "memory comes with the instance type: `Cpu3g_2_8` has");
     one(settings(quote!(cpu = A, region = "eu")), "write `data_centers = [EuRo1]`");

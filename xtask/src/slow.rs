@@ -16,7 +16,7 @@ pub(crate) struct SlowTest {
 const RUNPOD: &[&str] =
     &["crates/flash-target-runpod/src", "flash-cli/tests/it/runpod.rs", "flash-cli/tests/it/support/runpod"];
 
-const SLOW: [SlowTest; 7] = [
+const SLOW: [SlowTest; 8] = [
     // Builds the same app twice in release mode, with all dependencies.
     SlowTest {
         name: "build::two_checkouts_in_different_directories_give_the_same_digests",
@@ -41,14 +41,27 @@ const SLOW: [SlowTest; 7] = [
     },
     // Each builds a new crate, for a run and for its tests.
     SlowTest {
-        name: "getting_started::the_tutorial_of_a_pipeline_works_as_it_is_written",
-        covers: &["docs/tutorial-pipeline.md", "flash-cli/tests/it/getting_started.rs"],
+        name: "getting_started::the_tutorial_of_a_pipeline_works_as_it_is_written_and_so_does_its_way_to_runpod",
+        covers: &[
+            "docs/tutorial-pipeline.md",
+            "docs/tutorial-runpod.md",
+            "flash-cli/tests/it/getting_started.rs",
+        ],
     },
     SlowTest {
         name: "getting_started::the_tutorial_of_a_python_worker_works_as_it_is_written",
         covers: &[
             "docs/tutorial-python.md",
             "flash-cli/templates/python",
+            "flash-cli/tests/it/getting_started.rs",
+        ],
+    },
+    // Builds the machine-learning library with what the template needs of it.
+    SlowTest {
+        name: "getting_started::the_tutorial_of_a_chat_model_works_as_it_is_written",
+        covers: &[
+            "docs/tutorial-chat.md",
+            "flash-cli/templates/chat",
             "flash-cli/tests/it/getting_started.rs",
         ],
     },

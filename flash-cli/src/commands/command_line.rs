@@ -1,7 +1,10 @@
 //! The command line: which commands there are, and how the one that is meant is run.
 //!
 //! `docs/commands.md` is made from it, by a test here.
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -26,6 +29,9 @@ use crate::exit::{Code, Failure};
                   2 wrong usage, no crate, an invalid flash.toml, a missing confirmation; flash deploy --plan: changes."
 )]
 struct CommandLine {
+    /// Run as if started in this directory.
+    #[arg(long = "dir", short = 'C', value_name = "DIR")]
+    directory: Option<PathBuf>,
     #[command(subcommand)]
     command: Selected,
 }
@@ -40,10 +46,10 @@ macro_rules! commands {
         }
 
         impl Selected {
-            /// Runs it.
-            fn run(self) -> Code {
+            /// Runs it in this directory.
+            fn run_in(self, directory: Option<&Path>) -> Code {
                 match self {
-                    $(Self::$name(arguments) => carry_out(arguments),)+
+                    $(Self::$name(arguments) => carry_out(arguments, directory),)+
                 }
             }
         }
@@ -85,7 +91,8 @@ commands! {
 
 /// Parses the command line and runs the command.
 pub(crate) fn main() -> ExitCode {
-    CommandLine::parse().command.run().into()
+    let CommandLine { directory, command } = CommandLine::parse();
+    command.run_in(directory.as_deref()).into()
 }
 
 /// Parses what comes after `flash`, and runs nothing.
@@ -96,9 +103,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<(), clap::Error> {
 }
 
 /// Runs a command, and reports its failure.
-fn carry_out<C: Command>(command: C) -> Code {
+fn carry_out<C: Command>(command: C, directory: Option<&Path>) -> Code {
     let context = Context::new(command.format(), CommandLine::command);
-    let outcome = command.run(&context);
+    let outcome = directory.map_or(Ok(()), enter).and_then(|()| command.run(&context));
     let output = context.output();
     let written = match C::UNREAD {
         Unread::Await => output.finish(),
@@ -116,10 +123,14 @@ fn carry_out<C: Command>(command: C) -> Code {
     }
 }
 
+/// Goes to a directory, before anything reads the current one.
+fn enter(directory: &Path) -> Result<(), Failure> {
+    std::env::set_current_dir(directory)
+        .map_err(|error| Failure::unusable(format!("cannot run in {}: {error}", directory.display())))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     /// Accepts what the command line says now.

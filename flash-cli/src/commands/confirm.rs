@@ -3,6 +3,7 @@ use std::io::IsTerminal as _;
 
 use dialoguer::{Confirm, Input};
 
+use super::prompt::prompt;
 use crate::exit::Failure;
 
 /// Whether the user can be prompted.
@@ -34,9 +35,8 @@ impl Confirmation {
             return Ok(());
         }
         self.require_terminal()?;
-        let said =
-            tokio::task::block_in_place(|| Confirm::new().with_prompt(question).default(false).interact());
-        match said.map_err(prompt_aborted)? {
+        let ask = || Confirm::new().with_prompt(question).default(false).interact();
+        match tokio::task::block_in_place(|| prompt(ask))? {
             true => Ok(()),
             false => Err(Failure::failed("not confirmed: nothing was changed")),
         }
@@ -52,9 +52,8 @@ impl Confirmation {
         }
         self.require_terminal()?;
         let question = format!("Type `{name}` to remove it");
-        let said =
-            tokio::task::block_in_place(|| Input::<String>::new().with_prompt(question).interact_text());
-        match said.map_err(prompt_aborted)?.trim() == name {
+        let ask = || Input::<String>::new().with_prompt(question).interact_text();
+        match tokio::task::block_in_place(|| prompt(ask))?.trim() == name {
             true => Ok(()),
             false => Err(Failure::failed("not confirmed: nothing was changed")),
         }
@@ -80,9 +79,4 @@ impl Confirmation {
             }
         }
     }
-}
-
-/// The error for a prompt that was aborted.
-pub(super) fn prompt_aborted(error: dialoguer::Error) -> Failure {
-    Failure::failed(format!("no answer: {error}"))
 }

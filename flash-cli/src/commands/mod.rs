@@ -22,6 +22,7 @@ mod key;
 mod login;
 mod logs;
 mod models;
+mod prompt;
 mod run;
 mod running;
 mod scale;

@@ -12,10 +12,7 @@ use flash_target_runpod::RunpodTarget;
 use flash_text::nearest;
 use serde::Deserialize;
 
-use super::{
-    choice::choice,
-    confirm::{is_terminal, prompt_aborted},
-};
+use super::{choice::choice, confirm::is_terminal, prompt::prompt};
 use crate::{
     exit::{Failure, FailureCode},
     project::Config,
@@ -155,7 +152,7 @@ impl ScopeArguments {
                     let prompt = format!("Environment of `{app}`");
                     Select::new().with_prompt(prompt).items(several).default(0).interact()
                 };
-                let chosen = tokio::task::block_in_place(ask).map_err(prompt_aborted)?;
+                let chosen = tokio::task::block_in_place(|| prompt(ask))?;
                 let name = several.get(chosen).cloned().unwrap_or_default();
                 let id = EnvironmentId::new(&app, &name)
                     .map_err(|error| Failure::of(FailureCode::Unusable, &error))?;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     command::{Command, Context},
-    confirm::prompt_aborted,
+    prompt::prompt,
     scope::{OneEnvironment, ScopeArguments},
     time::local_time,
 };
@@ -146,18 +146,14 @@ async fn set(arguments: SetArguments, output: &Output) -> Result<(), Failure> {
 }
 
 /// Prompts on a terminal without showing the value, else reads the file or stdin.
-pub(super) fn value(prompt: &str, file: Option<&Path>) -> Result<SecretValue, Failure> {
+pub(super) fn value(label: &str, file: Option<&Path>) -> Result<SecretValue, Failure> {
     let text = match file {
         Some(path) => {
             let read = std::fs::File::open(path).and_then(read_some);
             read.map_err(|error| Failure::unusable(format!("cannot read {}: {error}", path.display())))?
         }
         None if std::io::stdin().is_terminal() => {
-            return Password::new()
-                .with_prompt(prompt)
-                .interact()
-                .map(SecretValue::new)
-                .map_err(prompt_aborted);
+            return prompt(|| Password::new().with_prompt(label).interact()).map(SecretValue::new);
         }
         None => {
             let read = read_some(std::io::stdin().lock());

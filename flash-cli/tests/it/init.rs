@@ -8,7 +8,10 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Client, Finished, Running, cargo, finish, root};
+use crate::support::{
+    Client, Finished, Running, cargo, finish, root,
+    terminal::{CTRL_C, Terminal},
+};
 
 /// A directory for new crates, whose builds share what the workspace has compiled already.
 struct Place {
@@ -117,6 +120,24 @@ fn templates_with_models_become_members_of_a_workspace_and_pass_their_tests() {
     let mut command = cargo(&["test", "--offline", "--quiet", "--workspace"]);
     command.env("CARGO_TARGET_DIR", root().join("target/test-templates"));
     Place::workspace_of(&["chat", "embeddings", "pipeline"]).passes(".", command);
+}
+
+/// The keys are hidden at one prompt, and the cursor at the other.
+#[test]
+fn ctrl_c_at_a_prompt_cancels_and_leaves_the_terminal_as_it_was() {
+    let place = Place::new();
+    let flash = env!("CARGO_BIN_EXE_flash");
+    let line = format!("trap : INT; {flash} init app; echo ended $?; {flash} login; echo ended $?; stty -a");
+    let mut terminal = Terminal::start(&place.path(), &line);
+    terminal.wait_until("the first prompt", |text| text.contains("Name"));
+    terminal.press(CTRL_C);
+    terminal.wait_until("the second prompt", |text| text.contains("API key"));
+    terminal.press(CTRL_C);
+    let (_, text) = terminal.end();
+    assert_eq!(text.matches("\x1b[?25h\r\ncancelled\r\nended 130\r\n").count(), 2, "{text}");
+    let modes: Vec<&str> = text.split_whitespace().collect();
+    assert!(modes.contains(&"echo") && modes.contains(&"icanon"), "{text}");
+    assert_eq!(listed(&place.path()), [".cargo"]);
 }
 
 #[test]

@@ -1,15 +1,12 @@
 //! What `flash run` says of a project that it cannot run: one line, what to do, the documented exit code.
-use std::{
-    fs::File,
-    io::Write as _,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::support::{self, finish, root};
+use crate::support::{
+    self, finish, root,
+    terminal::{CTRL_C, Terminal},
+};
 
 fn crate_in(directory: &Path, name: &str, dependencies: &str, main: &str) {
     let manifest = format!(
@@ -119,31 +116,41 @@ fn code_that_does_not_compile() {
     );
 }
 
-/// `script` gives it a terminal, whose keys are its input.
 #[test]
 fn on_a_terminal_a_first_build_that_fails_is_tried_again_after_a_change() {
     let directory = TempDir::new().unwrap();
     crate_in(directory.path(), "broken", "", "fn main() { let x: u32 = \"\"; }");
-    let shown = directory.path().join("shown");
     let run = format!("exec {} run --port 0", env!("CARGO_BIN_EXE_flash"));
-    let mut script = Command::new("script");
-    script.args(["--quiet", "--flush", "--return", "--command", &run, "/dev/null"]);
-    script.current_dir(directory.path()).env("FLASH_DATA_DIR", directory.path().join("data"));
-    let mut script = script.stdin(Stdio::piped()).stdout(File::create(&shown).unwrap()).spawn().unwrap();
-    let mut keys = script.stdin.take().unwrap();
-    let waits_after = |part: &str| {
-        support::wait_for(part, Duration::from_secs(120), || {
-            let text = std::fs::read_to_string(&shown).unwrap();
-            let there = text.split_once(part).is_some_and(|(_, rest)| rest.contains("Waiting"));
-            there.then_some(()).ok_or(text)
-        });
+    let mut terminal = Terminal::start(directory.path(), &run);
+    let waits_after = |terminal: &Terminal, part: &str| {
+        terminal
+            .wait_until(part, |text| text.split_once(part).is_some_and(|(_, rest)| rest.contains("Waiting")));
     };
-    waits_after("mismatched types");
+    waits_after(&terminal, "mismatched types");
     std::fs::write(directory.path().join("src/main.rs"), "fn main() { missing(); }").unwrap();
-    waits_after("cannot find function `missing`");
-    keys.write_all(&[3]).unwrap();
-    let status = script.wait().unwrap();
-    assert!(status.success(), "{status}: {}", std::fs::read_to_string(&shown).unwrap());
+    waits_after(&terminal, "cannot find function `missing`");
+    terminal.press(CTRL_C);
+    let (status, text) = terminal.end();
+    assert!(status.success(), "{status}: {text}");
+}
+
+#[test]
+fn the_directory_may_be_named_before_the_command_and_after_it() {
+    let directory = TempDir::new().unwrap();
+    for place in ["a", "b"] {
+        let place = directory.path().join(place);
+        std::fs::create_dir(&place).unwrap();
+        crate_in(&place, "broken", "", "fn main() {}");
+    }
+    let named = |arguments: &[&str]| {
+        let run = finish(arguments, directory.path());
+        assert_eq!(run.code, Some(2), "{run:?}");
+        run.stderr
+    };
+    let after = named(&["status", "-C", "a"]);
+    assert_eq!(named(&["-C", "a", "status"]), after);
+    assert_eq!(named(&["-C", "b", "status", "-C", "../a"]), after);
+    assert!(named(&["-C", "missing", "status"]).contains("cannot run in missing: No such file"));
 }
 
 #[test]

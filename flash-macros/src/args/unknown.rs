@@ -37,6 +37,9 @@ const ELSEWHERE: &[(&[&str], Key)] = &[
         &[
             "min_workers",
             "max_workers",
+            "worker_count",
+            "num_workers",
+            "num_replicas",
             "workers_min",
             "workers_max",
             "min",

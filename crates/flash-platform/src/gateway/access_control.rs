@@ -34,14 +34,19 @@ pub(super) enum Denial {
 impl Denial {
     fn refusal(self, access: &Access) -> Refusal {
         let (status, message) = match (self, access) {
+            (Self::NoKey, Access::Ring(_)) => (
+                StatusCode::UNAUTHORIZED,
+                "no key: send `Authorization: Bearer KEY`; `flash key new ENVIRONMENT` makes one",
+            ),
             (Self::NoKey, _) => (StatusCode::UNAUTHORIZED, "no key: send `Authorization: Bearer KEY`"),
             (Self::Elsewhere, _) => (
                 StatusCode::FORBIDDEN,
                 "this key belongs to another environment: send a key of this environment",
             ),
-            (Self::Unknown, Access::Ring(_)) => {
-                (StatusCode::UNAUTHORIZED, "unknown key; it may have been revoked")
-            }
+            (Self::Unknown, Access::Ring(_)) => (
+                StatusCode::UNAUTHORIZED,
+                "unknown key; it may have been revoked; `flash key new ENVIRONMENT` makes another",
+            ),
             (Self::Unknown, _) => (
                 StatusCode::UNAUTHORIZED,
                 "wrong key: send the FLASH_API_KEY that `flash run` was started with",

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use flash_protocol::{
     catalogue::{NanoDollars, PriceList},
-    credentials::Credentials,
+    credentials::{self, Credentials},
     manifest::{Manifest, WorkerType},
     variables,
 };
@@ -168,10 +168,9 @@ pub(in crate::commands) fn key_for(id: &EnvironmentId, target: &dyn Target) -> R
     })?;
     let known = credentials.environment(&id.app, &id.name).map(|known| known.key.clone());
     known.filter(|key| !key.is_empty()).ok_or_else(|| {
-        Failure::unusable(format!(
-            "no key for {id}: {} is not set, and the credential file has none",
-            variables::API_KEY
-        ))
+        let file = credentials::directory().map(|directory| Credentials::path(&directory));
+        let file = file.map_or_else(|| "the credential file".to_owned(), |file| file.display().to_string());
+        Failure::unusable(format!("no key for {id}: {} is not set, and {file} has none", variables::API_KEY))
         .hint(format!("flash key new {} --use", id.name))
     })
 }

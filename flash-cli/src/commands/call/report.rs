@@ -108,6 +108,8 @@ impl Reporter<'_> {
             }
         }
         if !self.output.is_json() || outcome.error.is_some() {
+            // Where both are one terminal, the result is above.
+            self.output.flush();
             self.output.status(&outcome.status, &line(&outcome, took));
         }
         match outcome.error {

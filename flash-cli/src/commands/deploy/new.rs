@@ -10,7 +10,8 @@ use super::subcommand::EnvironmentCommand;
 use crate::{
     builder::references,
     commands::{
-        confirm::{is_terminal, prompt_aborted},
+        confirm::is_terminal,
+        prompt::prompt,
         scope::{ScopeArguments, target},
     },
     credentials::CredentialStore,
@@ -183,13 +184,13 @@ fn ask_name() -> Result<String, Failure> {
             .validate_with(|name: &String| EnvironmentId::new("", name).map(drop))
             .interact_text()
     };
-    tokio::task::block_in_place(ask).map_err(prompt_aborted)
+    tokio::task::block_in_place(|| prompt(ask))
 }
 
 fn ask_target() -> Result<TargetKind, Failure> {
     let kinds = [TargetKind::Local, TargetKind::Runpod];
     let texts = ["local: the background service on this machine", "runpod: Runpod's cloud"];
     let ask = || Select::new().with_prompt("Target").items(texts).default(0).interact();
-    let chosen = tokio::task::block_in_place(ask).map_err(prompt_aborted)?;
+    let chosen = tokio::task::block_in_place(|| prompt(ask))?;
     Ok(kinds.get(chosen).copied().unwrap_or(TargetKind::Local))
 }

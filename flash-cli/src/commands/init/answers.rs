@@ -8,7 +8,7 @@ use super::{
     name,
     template::{self, Model, TEMPLATES, Template},
 };
-use crate::{commands::confirm::prompt_aborted, exit::Failure};
+use crate::{commands::prompt::prompt, exit::Failure};
 
 /// What is made.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ fn named(arguments: &InitArguments, directory: &Path, open: Open) -> Result<Stri
             if let Ok(name) = proposed {
                 input = input.default(name);
             }
-            input.interact_text().map_err(prompt_aborted)
+            prompt(|| input.interact_text())
         }
     }
 }
@@ -109,7 +109,7 @@ fn chosen(arguments: &InitArguments, open: Open) -> Result<&'static Template, Fa
     }
     let lines = TEMPLATES.iter().map(|template| format!("{:<11} {}", template.name, template.description));
     let select = Select::new().with_prompt("Template").items(lines).default(0);
-    Ok(&TEMPLATES[select.interact().map_err(prompt_aborted)?])
+    Ok(&TEMPLATES[prompt(|| select.interact())?])
 }
 
 fn computed(arguments: &InitArguments, model: Model, open: Open) -> Result<Compute, Failure> {
@@ -126,7 +126,7 @@ fn computed(arguments: &InitArguments, model: Model, open: Open) -> Result<Compu
     }
     let first = usize::from(model == Model::OnGpu);
     let select = Select::new().with_prompt("The model runs on").items(["CPU", "GPU"]).default(first);
-    Ok(match select.interact().map_err(prompt_aborted)? {
+    Ok(match prompt(|| select.interact())? {
         0 => Compute::Cpu,
         _ => Compute::Gpu,
     })
@@ -135,6 +135,6 @@ fn computed(arguments: &InitArguments, model: Model, open: Open) -> Result<Compu
 fn confirmed(question: &str, open: Open) -> Result<bool, Failure> {
     match open {
         Open::ByDefault => Ok(true),
-        Open::Ask => Confirm::new().with_prompt(question).default(true).interact().map_err(prompt_aborted),
+        Open::Ask => prompt(|| Confirm::new().with_prompt(question).default(true).interact()),
     }
 }

@@ -8,6 +8,7 @@ pub mod receiver;
 pub mod runpod;
 pub mod schemathesis;
 pub mod small_disk;
+pub mod terminal;
 
 pub use flash_test_support::{docker_registry as registry, skipped};
 

@@ -13,13 +13,26 @@ use crate::{
 /// The pool of an endpoint in the live release.
 ///
 /// # Errors
-/// 404 with the nearest known names.
+/// 404 with the nearest known names, or some of all.
 pub(super) fn pool_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Arc<Pool>, Refusal> {
     release.pool(endpoint).ok_or_else(|| {
-        let known = release.pools().map(|pool| pool.worker_type.name.as_str());
-        let near = nearest(endpoint, known);
-        Refusal::not_found(format!("no endpoint named `{}`{near}", Truncated(endpoint)))
+        let known: Vec<&str> = release.pools().map(|pool| pool.worker_type.name.as_str()).collect();
+        let hint = match nearest(endpoint, known.iter().copied()) {
+            none if none.is_empty() => named(&known),
+            near => near,
+        };
+        Refusal::not_found(format!("no endpoint named `{}`{hint}", Truncated(endpoint)))
     })
+}
+
+/// How many names a message lists.
+const LISTED: usize = 5;
+
+/// What endpoints are named after, as the end of a message.
+fn named(worker_types: &[&str]) -> String {
+    let more = if worker_types.len() > LISTED { ", …" } else { "" };
+    let listed: Vec<String> = worker_types.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    format!("; endpoints have the names of worker types: {}{more}", listed.join(", "))
 }
 
 /// The queue of an endpoint in the live release.
