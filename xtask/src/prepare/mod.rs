@@ -15,11 +15,21 @@ mod python;
 use std::path::{Path, PathBuf};
 
 use self::python::Environment;
-use crate::{failure::Failure, steps::Steps};
+use crate::{
+    command::{cargo, run},
+    failure::Failure,
+    steps::Steps,
+};
 
 /// The toolchain's own formatter and linter.
 pub(crate) fn lint(steps: &mut Steps) -> Result<(), Failure> {
     steps.take("lint tools", components::prepare)
+}
+
+/// All crates of the lock file. A build downloads those that it compiles; `cargo metadata`, which `flash` asks, wants those
+/// of other systems too.
+pub(crate) fn crates(steps: &mut Steps) -> Result<(), Failure> {
+    steps.take("crates", || run(&mut cargo(&["fetch", "--locked"])))
 }
 
 /// A browser that a program can control.

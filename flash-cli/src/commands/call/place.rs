@@ -171,6 +171,6 @@ pub(in crate::commands) fn key_for(id: &EnvironmentId, target: &dyn Target) -> R
         let file = credentials::directory().map(|directory| Credentials::path(&directory));
         let file = file.map_or_else(|| "the credential file".to_owned(), |file| file.display().to_string());
         Failure::unusable(format!("no key for {id}: {} is not set, and {file} has none", variables::API_KEY))
-        .hint(format!("flash key new {} --use", id.name))
+            .hint(format!("flash key new {} --use", id.name))
     })
 }

@@ -2,8 +2,8 @@
 //!
 //! What differs from the page: `flash` is the one of this build and not one that was installed, releases are built without
 //! optimisation, which would take minutes, ports are whichever are free, and Python's packages are those of the tests.
-//! The Hub is a stand-in with the weights of the tests, whatever their name. Runpod's cloud is the stand-in and the registry one of this machine, to which nobody logs in; what costs money is
-//! confirmed by `--yes`.
+//! The Hub is a stand-in with the weights of the tests, whatever their name. Runpod's cloud is the stand-in, and the
+//! registry is on this machine, where nobody logs in. Questions are answered by `--yes`.
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
@@ -218,12 +218,13 @@ impl Reader {
         if line.starts_with("flash deploy send") {
             line.push_str(" --release-profile dev");
         }
+        let asks = ["flash deploy send", "flash rollback", "flash remove"];
+        let is_confirmed = ["--plan", "--yes"].iter().any(|flag| line.contains(flag));
+        if asks.iter().any(|asking| line.starts_with(asking)) && !is_confirmed {
+            line.push_str(" --yes");
+        }
         if let Some(account) = &self.account {
             line = line.replace(REGISTRY, &account.registry.address);
-            let asks = ["flash deploy send", "flash rollback", "flash remove"];
-            if asks.iter().any(|asking| line.starts_with(asking)) && !line.contains("--plan") {
-                line.push_str(" --yes");
-            }
         }
         if line == "flash login" {
             line = format!("echo {KEY} | {line}");
@@ -271,7 +272,9 @@ impl Reader {
                         _ => {
                             // A reader sees whether it is an error that was answered.
                             let done = self.type_in(&line.replace("curl ", "curl --fail-with-body "));
-                            assert_eq!(done.code, Some(0), "{page}: {line}: {done:#?}");
+                            // A plan with changes.
+                            let expected = if line.ends_with("--plan") { 2 } else { 0 };
+                            assert_eq!(done.code, Some(expected), "{page}: {line}: {done:#?}");
                         }
                     }
                 }
