@@ -4,6 +4,7 @@
 //! It holds the slots of the workers and the line of waiting requests. A free slot goes at once to the request that
 //! has waited longest among those that the worker may serve. So while a request waits, no slot that it could use is
 //! free. It knows workers as addresses with a number of requests. The gateway transfers the bytes.
+mod framed;
 mod slot;
 
 use std::{
@@ -14,10 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_protocol::{
-    GenerationsByModel,
-    wire::exchange::{ToWorker, Writer},
-};
+use flash_protocol::GenerationsByModel;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
@@ -27,6 +25,7 @@ use super::{
     worker_id::WorkerId,
 };
 
+pub(crate) use framed::{Answered, Exchange};
 use slot::Progress;
 pub(crate) use slot::Slot;
 
@@ -108,8 +107,8 @@ struct Waiter {
 
 struct Backend {
     address: SocketAddr,
-    /// Frames to a worker that reports when nothing of a request runs any more.
-    frames: Option<Writer<ToWorker>>,
+    /// Of a worker that reports when nothing of a request runs any more.
+    exchange: Option<Exchange>,
     account: Account,
     slots: usize,
     requests: Vec<Served>,
@@ -149,7 +148,7 @@ impl Backend {
     /// Asks the worker to report the end of this request; `false` if it cannot.
     fn abandon(&mut self, slot: u64, began: Instant) -> bool {
         let known = self.requests.iter().any(|request| request.slot == slot);
-        let asked = known && self.frames.as_ref().is_some_and(|frames| frames.send(ToWorker::Release(slot)));
+        let asked = known && self.exchange.as_ref().is_some_and(|exchange| exchange.release(slot));
         if asked {
             self.abandoned.push(Abandoned { slot, began, since: Instant::now() });
         }
@@ -238,8 +237,7 @@ impl Inner {
         backend.requests.push(served);
         let mut cost_share = backend.account.begin();
         cost_share.charge_to(request_id);
-        let (worker, address, is_known_to_worker) =
-            (worker.clone(), backend.address, backend.frames.is_some());
+        let (worker, address, exchange) = (worker.clone(), backend.address, backend.exchange.clone());
         let (balancer, since) = (balancer.clone(), Instant::now());
         let progress = Progress::Unsent;
         Some(Slot {
@@ -253,7 +251,7 @@ impl Inner {
             ending: None,
             progress,
             generated,
-            is_known_to_worker,
+            exchange,
         })
     }
 
@@ -297,7 +295,7 @@ impl Balancer {
         self.lock().coming.insert(worker.clone());
     }
 
-    /// A worker is ready for requests. Their cost goes to its account. With `frames`, it reports when it has released
+    /// A worker is ready for requests. Their cost goes to its account. With `exchange`, it reports when it has released
     /// a request.
     pub(crate) fn attach(
         self: &Arc<Self>,
@@ -305,11 +303,11 @@ impl Balancer {
         address: SocketAddr,
         slots: u32,
         account: Account,
-        frames: Option<Writer<ToWorker>>,
+        exchange: Option<Exchange>,
     ) {
         let backend = Backend {
             address,
-            frames,
+            exchange,
             account,
             slots: slots.max(1) as usize,
             requests: Vec::new(),

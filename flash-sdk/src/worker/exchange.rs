@@ -9,12 +9,13 @@ use flash_protocol::{
         Payload,
         exchange::{
             self, ATTACHMENTS_HEADER, BatchFrame, DoneFrame, EndedBy, FrameFormat, JobFrame,
-            MAX_RESULT_BYTES, OutputFrame, PROTOCOL, Queued, REPORTS_HEADER, ReadyFrame, TAKES_METRICS,
-            ToPlatform, ToWorker, Writer,
+            MAX_RESULT_BYTES, OutputFrame, PROTOCOL, Queued, READS_SHORT, REPORTS_HEADER, ReadyFrame,
+            TAKES_METRICS, ToPlatform, ToWorker, Writer,
         },
         job::ErrorText,
     },
 };
+use http::HeaderValue;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio_util::{
@@ -122,20 +123,23 @@ pub(super) async fn run_load_balanced(
         address.heartbeats.as_ref().map(|beats| Heartbeat::start(beats, Vec::new)).transpose()?;
     let frames = connection.frames.clone();
     let serving = {
-        let (calls, stop, requests, released) =
+        let (calls, stop, requests, answers) =
             (connection.calls.clone(), shutdown.clone(), server.requests(), frames.clone());
+        let framed = server.framed_requests();
         let releases = TaskTracker::new();
         let handle = move |frame| match frame {
             ToWorker::Reply(reply) => calls.complete(reply),
             ToWorker::CallChunk(chunk) => calls.chunk(chunk),
             ToWorker::Drain => stop.request(),
             ToWorker::Release(slot) => {
-                let (over, frames) = (requests.over(slot), released.clone());
+                framed.cancel(slot);
+                let (over, frames) = (requests.over(slot), answers.clone());
                 releases.spawn(async move {
                     over.await;
                     frames.send(ToPlatform::Released(slot));
                 });
             }
+            ToWorker::Request(request) => framed.start(request, &answers),
             // Jobs are for queue workers, so they are ignored here.
             ToWorker::Job(_) | ToWorker::Stop(_) => {}
         };
@@ -219,12 +223,9 @@ struct Upgraded {
 }
 
 async fn upgrade(address: &ExchangeAddress) -> Result<Upgraded, String> {
-    let headers = [(ATTACHMENTS_HEADER, "1")];
+    let headers = [(ATTACHMENTS_HEADER, READS_SHORT)];
     let (answer, connection) = upgrade::open(&address.url, PROTOCOL, &address.key, &headers).await?;
-    let format = match answer.contains_key(ATTACHMENTS_HEADER) {
-        true => FrameFormat::Attachments,
-        false => FrameFormat::Json,
-    };
+    let format = FrameFormat::of_header(answer.get(ATTACHMENTS_HEADER).map(HeaderValue::as_bytes));
     let reports = answer.get(REPORTS_HEADER);
     let (takes_reports, takes_metrics) =
         (reports.is_some(), reports.is_some_and(|value| value == TAKES_METRICS));
@@ -268,7 +269,7 @@ impl Session {
             ToWorker::CallChunk(chunk) => calls.chunk(chunk),
             ToWorker::Drain => shutdown.request(),
             // Requests are for load-balanced workers.
-            ToWorker::Release(_) => {}
+            ToWorker::Release(_) | ToWorker::Request(_) => {}
         };
         let ended = connection.serve(handle).await;
         calls.close();

@@ -34,6 +34,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
+    framed_requests::FramedRequests,
     job::Functions,
     replay::Replays,
     requests::{Requests, Running},
@@ -61,6 +62,7 @@ pub(super) struct Server {
     port: u16,
     ready: watch::Sender<bool>,
     requests: Requests,
+    framed: FramedRequests,
     router: Router,
 }
 
@@ -102,8 +104,13 @@ impl Server {
             replays: Replays::default(),
             functions,
         });
-        let router = routes(shared)?;
-        Ok(Self { listener, health, port: bound, ready, requests, router })
+        let (framed, router) = FramedRequests::new(routes(shared)?);
+        Ok(Self { listener, health, port: bound, ready, requests, framed, router })
+    }
+
+    /// Those that come as frames.
+    pub(super) fn framed_requests(&self) -> FramedRequests {
+        self.framed.clone()
     }
 
     /// The requests that it serves.
@@ -122,8 +129,12 @@ impl Server {
         initialised: impl Future<Output = Result<(), String>>,
         shutdown: Shutdown,
     ) -> Result<(), String> {
-        let Self { listener, health, ready, router, .. } = self;
-        let stop = |shutdown: Shutdown| async move { shutdown.requested().await };
+        let Self { listener, health, ready, framed, router, .. } = self;
+        let stop = |shutdown: Shutdown| async move {
+            shutdown.requested().await;
+            // Their answers may be fetched here.
+            framed.ended().await;
+        };
         let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
             // Small answers should not wait for the client's acknowledgement.
             let _ = stream.set_nodelay(true);

@@ -4,6 +4,7 @@
 //! function to run. Work arrives through `queue` (Runpod's protocol), `exchange` (the faster one of the Flash
 //! platform) or `http` (load-balanced workers). In a pod, the first process has the role `pod` and starts the worker.
 mod exchange;
+mod framed_requests;
 mod health;
 mod heartbeat;
 mod http;

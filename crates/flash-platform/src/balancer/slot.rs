@@ -8,7 +8,7 @@ use std::{
 use flash_protocol::GenerationsByModel;
 use tokio::sync::oneshot;
 
-use super::Balancer;
+use super::{Balancer, Exchange};
 use crate::{meter::CostShare, tally::Ending, worker_id::WorkerId};
 
 /// A slot on a worker; given to the next in line on drop.
@@ -26,8 +26,8 @@ pub(crate) struct Slot {
     pub(super) progress: Progress,
     /// What models did for it; `None` where there are no models.
     pub(super) generated: Option<oneshot::Receiver<GenerationsByModel>>,
-    /// Whether the worker knows the slot's number.
-    pub(super) is_known_to_worker: bool,
+    /// Of a worker that knows the slot's number.
+    pub(super) exchange: Option<Exchange>,
 }
 
 /// How far a request has come.
@@ -44,7 +44,17 @@ pub(super) enum Progress {
 impl Slot {
     /// The slot's number on its worker; `None` for a worker that does not support it.
     pub(crate) fn name(&self) -> Option<u64> {
-        self.is_known_to_worker.then_some(self.number)
+        self.exchange.as_ref().map(|_| self.number)
+    }
+
+    /// Where the request can be sent as a frame; `None` where it cannot.
+    pub(crate) fn exchange(&self) -> Option<&Exchange> {
+        self.exchange.as_ref().filter(|exchange| exchange.takes_requests())
+    }
+
+    /// The slot's number.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The request is sent to the worker. From now on, the slot is free only when the worker says so.

@@ -1,7 +1,7 @@
 //! Who gets a slot, in which order, and what becomes of those who leave.
 use std::{pin::Pin, task::Poll};
 
-use flash_protocol::wire::exchange::{self, ToPlatform};
+use flash_protocol::wire::exchange::{self, ToPlatform, ToWorker};
 
 use super::*;
 
@@ -281,7 +281,7 @@ fn telling(slots: u32) -> (Arc<Balancer>, exchange::Reader<tokio::io::DuplexStre
     let (frames, queued) = exchange::queue(exchange::FrameFormat::Json);
     tokio::spawn(exchange::serve(near, queued, |_: ToPlatform| {}));
     let balancer = Arc::new(Balancer::default());
-    balancer.attach(&"a".into(), address(1), slots, Account::free(), Some(frames));
+    balancer.attach(&"a".into(), address(1), slots, Account::free(), Some(Exchange::new(frames)));
     (balancer, exchange::read(far))
 }
 

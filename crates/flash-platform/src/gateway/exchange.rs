@@ -16,8 +16,8 @@ use flash_protocol::{
         Payload,
         exchange::{
             self, ATTACHMENTS_HEADER, BatchFrame, BatchedJob, CallFrame, ChunksReadFrame, DoneFrame,
-            FrameFormat, GeneratedFrame, PROTOCOL, REPORTS_HEADER, ReadyFrame, ReplyFrame, ReplyResult,
-            TAKES_METRICS, ToPlatform, ToWorker, Writer,
+            FrameFormat, GeneratedFrame, PROTOCOL, ParkedFrame, READS_SHORT, REPORTS_HEADER, ReadyFrame,
+            ReplyFrame, ReplyResult, TAKES_METRICS, ToPlatform, ToWorker, Writer,
         },
     },
 };
@@ -37,6 +37,7 @@ use super::{
     worker_key::admit,
 };
 use crate::{
+    balancer::{Answered, Exchange},
     large_input::work_on,
     pool::{Pool, Pulse},
     queue::{DeliveryMode, JobId, Origin, Outcome, Reported, Submission, Waiter},
@@ -57,17 +58,15 @@ pub(super) async fn open(
     if request.headers().get(header::UPGRADE).is_none_or(|protocol| protocol != PROTOCOL) {
         return Err(Refusal::bad_request(format!("expected `Upgrade: {PROTOCOL}`")));
     }
-    let format = match request.headers().contains_key(ATTACHMENTS_HEADER) {
-        true => FrameFormat::Attachments,
-        false => FrameFormat::Json,
-    };
+    let format = FrameFormat::of_header(request.headers().get(ATTACHMENTS_HEADER).map(HeaderValue::as_bytes));
     let upgraded = hyper::upgrade::on(&mut request);
     let (releases, tasks) = (state.releases.clone(), state.tasks.clone());
     state.tasks.spawn(async move {
         let Ok(upgraded) = upgraded.await else { return };
         let (frames, queued) = exchange::queue(format);
         let Some(pulse) = pool.pulse(&worker) else { return };
-        let mut session = Session { releases, pool, worker, pulse, frames, calls: HashMap::new(), tasks };
+        let (requests, calls) = (Exchange::new(frames.clone()), HashMap::new());
+        let mut session = Session { releases, pool, worker, pulse, frames, requests, calls, tasks };
         // Flash workers ping, but one may become silent before its first ping.
         session.pulse.pings();
         // An overlong or malformed frame ends the connection like its loss does.
@@ -78,7 +77,7 @@ pub(super) async fn open(
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("upgrade")),
         (header::UPGRADE, HeaderValue::from_static(PROTOCOL)),
-        (HeaderName::from_static(ATTACHMENTS_HEADER), HeaderValue::from_static("1")),
+        (HeaderName::from_static(ATTACHMENTS_HEADER), HeaderValue::from_static(READS_SHORT)),
         (HeaderName::from_static(REPORTS_HEADER), HeaderValue::from_static(TAKES_METRICS)),
     ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
@@ -95,6 +94,8 @@ struct Session {
     worker: WorkerId,
     pulse: Arc<Pulse>,
     frames: Writer<ToWorker>,
+    /// Requests that the worker has as frames.
+    requests: Exchange,
     /// Jobs for calls, which are cancelled when the caller gives up.
     calls: HashMap<u64, RunningCall>,
     tasks: TaskTracker,
@@ -132,6 +133,7 @@ impl RunningCall {
 impl Session {
     /// The connection has ended.
     fn lost(self) {
+        self.requests.ended();
         // Most have ended long ago.
         self.calls.into_values().for_each(RunningCall::cancel);
         self.pool.lost_connection(&self.worker);
@@ -152,8 +154,8 @@ impl Session {
                 max_concurrency, http_port: Some(port), releases_slots, ..
             }) => {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                let frames = releases_slots.then(|| self.frames.clone());
-                self.pool.ready_for_requests(&self.worker, address, max_concurrency, frames);
+                let exchange = releases_slots.then(|| self.requests.clone());
+                self.pool.ready_for_requests(&self.worker, address, max_concurrency, exchange);
             }
             ToPlatform::Done(done) => self.done(done),
             ToPlatform::Chunk(frame) => {
@@ -174,6 +176,10 @@ impl Session {
                 {
                     queue.progress(&self.worker, job, frame.output.into_json());
                 }
+            }
+            ToPlatform::Answer(answer) => self.requests.answered(answer.slot, Answered::Whole(answer)),
+            ToPlatform::Parked(ParkedFrame { slot, path }) => {
+                self.requests.answered(slot, Answered::Parked(path));
             }
             ToPlatform::Released(slot) => self.pool.released(&self.worker, slot),
             ToPlatform::Unhealthy(frame) => self.pool.replace_unhealthy(&self.worker, &frame.reason),
@@ -289,7 +295,7 @@ impl Session {
             return Ok(RunningCall { pool: pool.clone(), job, window: None });
         };
         let (ends, end) = oneshot::channel();
-        let reads_attachments = attached_chunks && frames.format() == FrameFormat::Attachments;
+        let reads_attachments = attached_chunks && frames.format().has_attachments();
         let job = submit(Waiter::Stream { end: ends, reads_attachments })?.id;
         let (delivery, window) = Delivery::new(call, frames, size);
         self.tasks.spawn(delivery.run(queue.clone(), job, end));

@@ -81,7 +81,7 @@ async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Resp
         Target::Route { function, path } => {
             let function = release.function(function);
             let name = function.call_name();
-            let callee = Callee { name: &name, takes_raw_body: function.raw_body };
+            let callee = Callee { name: &name, takes_raw_body: function.raw_body, streams: function.streams };
             proxy::to_worker_type(&release, &function.worker, Some(callee), id, &path, request).await
         }
         Target::Command { worker, path } | Target::Router { worker, path } => {

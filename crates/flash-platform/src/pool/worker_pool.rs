@@ -12,7 +12,6 @@ use flash_logs::{LogLine, Sink, SpanIds};
 use flash_protocol::{
     CommandWorker, Lifetime, Retries,
     manifest::{EndpointKind, WorkerType},
-    wire::exchange::{ToWorker, Writer},
 };
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -25,7 +24,7 @@ use super::{
     workers::{Counts, NotReady, Workers},
 };
 use crate::{
-    balancer::Balancer,
+    balancer::{Balancer, Exchange},
     launch::Launch,
     meter::{Account, Billing, Meter},
     queue::{DeliveryMode, JobId, Limits, Load, OnEnd, Queue, QueueContext, Stuck},
@@ -285,12 +284,12 @@ impl Pool {
         id: &WorkerId,
         address: SocketAddr,
         slots: u32,
-        frames: Option<Writer<ToWorker>>,
+        exchange: Option<Exchange>,
     ) {
         if let WorkSource::Balanced(balancer) = &self.source
             && let Some(account) = self.became_ready(id)
         {
-            balancer.attach(id, address, slots, account, frames);
+            balancer.attach(id, address, slots, account, exchange);
         }
     }
 

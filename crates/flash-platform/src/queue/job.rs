@@ -7,7 +7,7 @@ use flash_protocol::{
     wire::{
         Payload, RawJson,
         envelope::Envelope,
-        exchange::{FrameFormat, ReplyFrame, ReplyResult, ToWorker, Writer},
+        exchange::{ReplyFrame, ReplyResult, ToWorker, Writer},
         job::{JobObject, JobStatus, NextAttempt},
     },
 };
@@ -249,7 +249,7 @@ impl Entry {
         let reads = |waiter: &Waiter| match waiter {
             Waiter::Client(_) => false,
             Waiter::Stream { reads_attachments, .. } => *reads_attachments,
-            Waiter::Call { frames, .. } => frames.format() == FrameFormat::Attachments,
+            Waiter::Call { frames, .. } => frames.format().has_attachments(),
         };
         self.origin == Origin::Call && !self.waiters.is_empty() && self.waiters.iter().all(reads)
     }
@@ -390,7 +390,7 @@ impl Entry {
                 // Its only reader has it then: no copy.
                 if let JobState::Done(Outcome::Completed(output)) = &mut self.state {
                     let output = std::mem::replace(output, Payload::null());
-                    match output.has_attachments() && frames.format() == FrameFormat::Attachments {
+                    match output.has_attachments() && frames.format().has_attachments() {
                         true => attached = Some(output),
                         false => object.output = Some(output.into_json()),
                     }

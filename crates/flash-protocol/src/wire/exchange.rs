@@ -10,10 +10,17 @@
 //! follow the length of a head and the head (JSON: the mark of references, the length of each attachment), the length
 //! of the frame's JSON and the JSON, and the attachments. Both sides say in [`ATTACHMENTS_HEADER`] that they read such
 //! frames; for another, attachments are base64 within the JSON.
+//!
+//! Frames of which there are many have a short form without JSON around their payload: the second highest bit of the
+//! length is set. Both sides say in the same header that they read it. Only then does the platform send requests to
+//! routes as frames.
 mod connection;
+mod fields;
+mod short;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +37,8 @@ use super::{
 pub use connection::{
     Decoding, EndedBy, FrameFormat, Queued, Reader, Writer, queue, read, serve, serve_decoding,
 };
+pub use fields::Fields;
+pub use short::Frame;
 
 /// The protocol name in the `Upgrade` header.
 pub const PROTOCOL: &str = "flash-exchange";
@@ -40,8 +49,15 @@ pub const MAX_FRAME_BYTES: usize = 32 * 1024 * 1024;
 /// A larger result or argument fails its job or call: the provider's payload limit.
 pub const MAX_RESULT_BYTES: usize = 20_000_000;
 
-/// In the request and in the answer `101`: this side reads frames with attachments.
+/// In the request and in the answer `101`: this side reads frames with attachments. With the value [`READS_SHORT`], also
+/// those in their short form.
 pub const ATTACHMENTS_HEADER: &str = "x-flash-attachments";
+
+/// See [`ATTACHMENTS_HEADER`].
+pub const READS_SHORT: &str = "2";
+
+/// A longer body is not sent in a frame, so that those behind it do not wait: the request, or the answer, goes over HTTP.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Tells a worker the slot of the request that it serves.
 pub const SLOT_HEADER: &str = "x-flash-slot";
@@ -75,6 +91,9 @@ pub enum ToWorker {
     Release(u64),
     /// A chunk of a call that this worker made with a window.
     CallChunk(CallChunkFrame),
+    /// A request to a route. Only in its short form. [`ToWorker::Release`] cancels it.
+    #[serde(skip)]
+    Request(RequestFrame),
 }
 
 /// Worker to platform.
@@ -109,6 +128,48 @@ pub enum ToPlatform {
     Loading(String),
     /// What has changed of the app's own metrics. Only if the platform takes it: [`TAKES_METRICS`].
     Measured(Vec<AppSeries>),
+    /// The answer to a request. Only in its short form.
+    #[serde(skip)]
+    Answer(AnswerFrame),
+    /// The answer to a request is to be fetched over HTTP.
+    Parked(ParkedFrame),
+}
+
+/// A request to a route.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RequestFrame {
+    /// The slot that it has on the worker until its answer has ended.
+    pub slot: u64,
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub target: String,
+    /// Its headers.
+    pub headers: Fields,
+    /// Its body, at most [`MAX_BODY_BYTES`].
+    pub body: Bytes,
+}
+
+/// The answer to a request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AnswerFrame {
+    /// The slot of the request.
+    pub slot: u64,
+    /// The HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: Fields,
+    /// Its body, at most [`MAX_BODY_BYTES`].
+    pub body: Bytes,
+}
+
+/// An answer that is too long for a frame, or without a length.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ParkedFrame {
+    /// The slot of the request.
+    pub slot: u64,
+    /// `GET` of this path on the worker's port is answered by it, once.
+    pub path: String,
 }
 
 /// A job for a worker.

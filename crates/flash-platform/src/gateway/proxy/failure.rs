@@ -20,7 +20,9 @@ pub(super) enum Failure {
     /// There was no connection, so the worker has seen nothing of the request.
     Connect { refused: bool, error: legacy::Error },
     /// It took the request, or part of it, and the connection broke.
-    BrokeOff(legacy::Error),
+    BrokeOff(String),
+    /// Its exchange had ended, so the worker has seen nothing of the request.
+    Unsent,
     /// It sent something that is not HTTP.
     NoHttp(legacy::Error),
     /// It gave no answer in time.
@@ -44,7 +46,7 @@ impl From<legacy::Error> for Failure {
         }
         let is_parse =
             |cause: &(dyn Error + 'static)| cause.downcast_ref().is_some_and(hyper::Error::is_parse);
-        if causes(&error).any(is_parse) { Self::NoHttp(error) } else { Self::BrokeOff(error) }
+        if causes(&error).any(is_parse) { Self::NoHttp(error) } else { Self::BrokeOff(chain(&error)) }
     }
 }
 
@@ -61,9 +63,13 @@ impl Failure {
                 let why = end_of(pool, worker).await.unwrap_or_else(|| chain(&error));
                 format!("does not accept connections: {why}")
             }
-            Self::BrokeOff(error) => match end_of(pool, worker).await {
+            Self::BrokeOff(why) => match end_of(pool, worker).await {
                 Some(end) => format!("ended before it answered: {end}"),
-                None => format!("closed the connection before it answered: {}", chain(&error)),
+                None => format!("closed the connection before it answered: {why}"),
+            },
+            Self::Unsent => match end_of(pool, worker).await {
+                Some(end) => format!("has ended: {end}"),
+                None => "has closed its connection".to_owned(),
             },
             Self::NoHttp(error) => format!("answered with something that is not HTTP: {}", chain(&error)),
             Self::Unframed(why) => format!("answered with {why}"),

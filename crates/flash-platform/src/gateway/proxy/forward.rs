@@ -1,6 +1,6 @@
 //! Forwards one request to a worker, and the answer back.
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
@@ -9,15 +9,21 @@ use std::{
 };
 
 use axum::{body::Body, extract::Request, response::Response};
+use bytes::Bytes;
 use flash_protocol::{
     GenerationsByModel,
     wire::{
         Nesting,
-        exchange::{GENERATED_HEADER, HELD_HEADER, SLOT_HEADER},
+        exchange::{Fields, GENERATED_HEADER, HELD_HEADER, MAX_BODY_BYTES, RequestFrame, SLOT_HEADER},
     },
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts};
-use hyper::body::Incoming;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header,
+    request::Parts,
+    uri::{PathAndQuery, Scheme},
+};
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
@@ -42,9 +48,10 @@ use super::{
     limits::MAX_INTERIM,
     request_line::RequestLine,
     upgrade::{self, Wanted},
+    worker_answer::{AnswerBody, response_of},
 };
 use crate::{
-    balancer::{Balancer, Slot},
+    balancer::{Answered, Balancer, Exchange, Slot},
     pool::{Pool, WorkSource},
     release::Release,
     tally::Ending,
@@ -93,6 +100,8 @@ pub(in super::super) struct Callee<'a> {
     pub name: &'a str,
     /// Whether it takes the body as it is. Otherwise the body is JSON, which is checked on its way.
     pub takes_raw_body: bool,
+    /// Whether its answer is a stream.
+    pub streams: bool,
 }
 
 /// Sends a request to a worker of this type, as [`forward`].
@@ -179,7 +188,14 @@ impl Route<'_> {
         if let Some(value) = line.as_ref().and_then(|line| line.span.as_ref()?.header()) {
             head.headers.insert(TRACEPARENT, value);
         }
+        let target = self.target(&head)?;
         let nesting = self.reads_json(&head.headers).then(Nesting::default);
+        // Short both ways, as far as known. What is not goes over HTTP, where each side can make the other one wait.
+        let fits_frame = wanted.is_none()
+            && !is_head
+            && self.callee.is_some_and(|callee| !callee.streams)
+            && body.size_hint().upper().is_some_and(|length| length <= MAX_BODY_BYTES as u64);
+        let mut read = None;
         let upload = Upload::new(body, max_bytes, nesting);
         let mut attempt = 1;
         loop {
@@ -195,11 +211,15 @@ impl Route<'_> {
             // Also if the client disconnects meanwhile.
             slot.ends(Some(Ending::Cancelled));
             let since = Instant::now();
-            let request = self.rewritten(&head, client, &upload, &slot, wanted.as_ref())?;
+            let head = self.rewritten(&head, client, &slot, wanted.as_ref());
             slot.sent();
-            let failure = match timeout_at(since + self.pool.worker_type.request_timeout(), send(request))
-                .await
-            {
+            let sending = async {
+                match slot.exchange().filter(|_| fits_frame) {
+                    Some(exchange) => send_framed(head, &target, &upload, &mut read, &slot, exchange).await,
+                    None => send(over_http(head, slot.address, target.clone(), upload.lend())?).await,
+                }
+            };
+            let failure = match timeout_at(since + self.pool.worker_type.request_timeout(), sending).await {
                 Ok(Ok(response)) => {
                     let (pool, request_id, line) = (self.pool.clone(), self.request_id.into(), line.take());
                     let is_held = response.headers().contains_key(HELD_HEADER);
@@ -217,8 +237,10 @@ impl Route<'_> {
                 (UploadState::TooDeep, _) => return Err(nesting::too_deep()),
                 (UploadState::Broken(cause), _) => return Err(broken(&*cause)),
                 // The worker has seen nothing of it, so another one may have it.
-                (UploadState::Untouched, Failure::Connect { refused, .. }) if attempt < CONNECT_ATTEMPTS => {
-                    if *refused {
+                (UploadState::Untouched, Failure::Connect { .. }) | (_, Failure::Unsent)
+                    if attempt < CONNECT_ATTEMPTS =>
+                {
+                    if !matches!(failure, Failure::Connect { refused: false, .. }) {
                         self.pool.stopped_listening(&slot.worker);
                     }
                     attempt += 1;
@@ -235,20 +257,9 @@ impl Route<'_> {
         }
     }
 
-    /// The request as the worker gets it.
-    fn rewritten(
-        &self,
-        head: &Parts,
-        client: IpAddr,
-        upload: &Upload,
-        slot: &Slot,
-        wanted: Option<&Wanted>,
-    ) -> Result<http::Request<Lent>, Refusal> {
+    /// The head as the worker gets it, but for the path.
+    fn rewritten(&self, head: &Parts, client: IpAddr, slot: &Slot, wanted: Option<&Wanted>) -> Parts {
         let mut head = head.clone();
-        let query = head.uri.query().map_or(String::new(), |query| format!("?{query}"));
-        head.uri = format!("http://{}{}{query}", slot.address, self.path)
-            .parse::<Uri>()
-            .map_err(|error| Refusal::bad_request(format!("the path is not valid: {error}")))?;
         head.version = http::Version::HTTP_11;
         strip(&mut head.headers);
         forwarded::announce(&mut head.headers, client);
@@ -264,7 +275,49 @@ impl Route<'_> {
         if let Ok(value) = HeaderValue::from_str(self.request_id) {
             head.headers.insert(REQUEST_ID, value);
         }
-        Ok(http::Request::from_parts(head, upload.lend()))
+        head
+    }
+
+    /// The path and query for the worker.
+    fn target(&self, head: &Parts) -> Result<PathAndQuery, Refusal> {
+        let target = match head.uri.query() {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.to_owned(),
+        };
+        target.parse().map_err(|error| Refusal::bad_request(format!("the path is not valid: {error}")))
+    }
+}
+
+/// Sends a request as a frame. Its body is kept in `read`, for another worker if this one sees nothing of it.
+async fn send_framed(
+    head: Parts,
+    target: &PathAndQuery,
+    upload: &Upload,
+    read: &mut Option<Bytes>,
+    slot: &Slot,
+    exchange: &Exchange,
+) -> Result<http::Response<AnswerBody>, Failure> {
+    let body = match read {
+        Some(body) => body.clone(),
+        None => {
+            let body =
+                upload.lend().collect().await.map_err(|broken| Failure::BrokeOff(broken.to_string()))?;
+            read.insert(body.to_bytes()).clone()
+        }
+    };
+    let request = RequestFrame {
+        slot: slot.number(),
+        method: head.method.as_str().to_owned(),
+        target: target.as_str().to_owned(),
+        headers: Fields::of(&head.headers),
+        body,
+    };
+    let sent = exchange.send(request).ok_or(Failure::Unsent)?;
+    match sent.answer().await {
+        Some(Answered::Whole(answer)) => response_of(answer)
+            .ok_or_else(|| Failure::BrokeOff("it answered with what is no answer".to_owned())),
+        Some(Answered::Parked(path)) => send(parked(slot.address, &path)?).await,
+        None => Err(Failure::BrokeOff("its exchange has ended".to_owned())),
     }
 }
 
@@ -276,8 +329,28 @@ fn may_be_json(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Asks for an answer that a worker keeps at this path.
+fn parked(address: SocketAddr, path: &str) -> Result<http::Request<Lent>, Failure> {
+    let path = path.parse().map_err(|_| Failure::BrokeOff("it named no path of its answer".to_owned()))?;
+    let (head, ()) = http::Request::new(()).into_parts();
+    over_http(head, address, path, Upload::new(Body::empty(), 0, None).lend())
+}
+
+/// A request to the port of a worker.
+fn over_http(
+    mut head: Parts,
+    address: SocketAddr,
+    target: PathAndQuery,
+    body: Lent,
+) -> Result<http::Request<Lent>, Failure> {
+    let uri = Uri::builder().scheme(Scheme::HTTP).authority(address.to_string()).path_and_query(target);
+    // A path that does not begin with a slash has no place behind an address.
+    head.uri = uri.build().map_err(|error| Failure::BrokeOff(error.to_string()))?;
+    Ok(http::Request::from_parts(head, body))
+}
+
 /// Sends a request; gives up after too many interim responses.
-async fn send(mut request: http::Request<Lent>) -> Result<http::Response<Incoming>, Failure> {
+async fn send(mut request: http::Request<Lent>) -> Result<http::Response<AnswerBody>, Failure> {
     let (endless, seen) = (Arc::new(Notify::new()), AtomicUsize::new(0));
     let exceeded = endless.clone();
     hyper::ext::on_informational(&mut request, move |_| {
@@ -286,7 +359,10 @@ async fn send(mut request: http::Request<Lent>) -> Result<http::Response<Incomin
         }
     });
     tokio::select! {
-        answered = CLIENT.request(request) => answered.map_err(Failure::from),
+        answered = CLIENT.request(request) => match answered {
+            Ok(response) => Ok(response.map(AnswerBody::Http)),
+            Err(error) => Err(Failure::from(error)),
+        },
         () = endless.notified() => Err(Failure::Endless),
     }
 }
@@ -320,7 +396,7 @@ fn strip(headers: &mut HeaderMap) {
 
 /// The answer for the client, which holds the slot until its last byte.
 async fn answered(
-    mut response: http::Response<Incoming>,
+    mut response: http::Response<AnswerBody>,
     mut serving: Serving,
     wanted: Option<Wanted>,
     since: Instant,

@@ -15,5 +15,6 @@ mod forwarded;
 mod limits;
 mod request_line;
 mod upgrade;
+mod worker_answer;
 
 pub(super) use forward::{Callee, to_worker_type};

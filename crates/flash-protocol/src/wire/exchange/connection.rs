@@ -14,11 +14,14 @@ use tokio::sync::mpsc;
 
 use super::{
     super::payload::{Attachments, reading_frame, writing_frame},
-    MAX_FRAME_BYTES,
+    MAX_FRAME_BYTES, READS_SHORT,
+    short::Frame,
 };
 
 /// The bit of a frame's length that says that attachments follow its JSON.
 const HAS_ATTACHMENTS: u32 = 1 << 31;
+/// The bit that says that it has its short form.
+const IS_SHORT: u32 = 1 << 30;
 
 /// Bytes of a frame's length.
 const LENGTH_BYTES: usize = 4;
@@ -42,6 +45,24 @@ pub enum FrameFormat {
     Json,
     /// Attachments beside the JSON.
     Attachments,
+    /// Frames in their short form too.
+    Short,
+}
+
+impl FrameFormat {
+    /// What another side reads that sent this value of [`super::ATTACHMENTS_HEADER`], or none.
+    pub fn of_header(value: Option<&[u8]>) -> Self {
+        match value {
+            None => Self::Json,
+            Some(value) if value == READS_SHORT.as_bytes() => Self::Short,
+            Some(_) => Self::Attachments,
+        }
+    }
+
+    /// Whether frames may have attachments.
+    pub fn has_attachments(self) -> bool {
+        self != Self::Json
+    }
 }
 
 /// Which side ended a connection in order.
@@ -118,7 +139,7 @@ pub fn queue<T>(format: FrameFormat) -> (Writer<T>, Queued<T>) {
     (Writer { frames: sender, format }, Queued { frames, format, burst: Vec::new(), is_ended: false })
 }
 
-impl<T: Serialize> Queued<T> {
+impl<T: Frame> Queued<T> {
     /// Encodes what is queued; pending if nothing is. Afterwards, nothing or more bytes may be there to write.
     fn poll_encode(&mut self, context: &mut Context<'_>, into: &mut Outgoing) -> Poll<io::Result<()>> {
         if self.is_ended {
@@ -150,7 +171,7 @@ impl Outgoing {
         Self { bytes: Vec::with_capacity(WRITE_BYTES), written: 0, parts: VecDeque::new() }
     }
 
-    fn append<T: Serialize>(&mut self, frame: &T, format: FrameFormat) -> io::Result<()> {
+    fn append<T: Frame>(&mut self, frame: &T, format: FrameFormat) -> io::Result<()> {
         let parts = append(&mut self.bytes, frame, format)?;
         let end = self.bytes.len();
         self.parts.extend(parts.into_iter().map(|part| (end, part)));
@@ -205,8 +226,8 @@ fn poll_write_some<W: AsyncWrite + Unpin>(
 /// If the connection breaks, or a frame is too long or of another type.
 pub async fn serve<In, Out, S>(stream: S, queued: Queued<Out>, handle: impl FnMut(In)) -> io::Result<EndedBy>
 where
-    In: DeserializeOwned,
-    Out: Serialize,
+    In: Frame,
+    Out: Frame,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     serve_decoding(stream, queued, in_place, handle).await
@@ -223,8 +244,8 @@ pub async fn serve_decoding<In, Out, S>(
     mut handle: impl FnMut(In),
 ) -> io::Result<EndedBy>
 where
-    In: DeserializeOwned,
-    Out: Serialize,
+    In: Frame,
+    Out: Frame,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut incoming, mut outgoing) = (Incoming::new(decoding), Outgoing::new());
@@ -265,7 +286,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # Errors
     /// If the connection breaks, or the frame is too long or of another type.
-    pub async fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+    pub async fn next<T: Frame>(&mut self) -> io::Result<Option<T>> {
         std::future::poll_fn(|context| self.incoming.poll_next(&mut self.stream, context)).await
     }
 }
@@ -281,7 +302,7 @@ impl Incoming {
         Self { buffer: BytesMut::new(), decoding }
     }
 
-    fn poll_next<T: DeserializeOwned, R: AsyncRead + Unpin>(
+    fn poll_next<T: Frame, R: AsyncRead + Unpin>(
         &mut self,
         stream: &mut R,
         context: &mut Context<'_>,
@@ -314,11 +335,11 @@ impl Incoming {
     }
 
     /// The first frame, if all of it is there.
-    fn frame<T: DeserializeOwned>(&mut self) -> io::Result<Whole<T>> {
+    fn frame<T: Frame>(&mut self) -> io::Result<Whole<T>> {
         let Some(length) = self.buffer.first_chunk().map(|length| u32::from_be_bytes(*length)) else {
             return Ok(Whole::Missing(LENGTH_BYTES - self.buffer.len()));
         };
-        let total = (length & !HAS_ATTACHMENTS) as usize;
+        let total = (length & !(HAS_ATTACHMENTS | IS_SHORT)) as usize;
         if total > MAX_FRAME_BYTES {
             return Err(io::Error::other(format!("frame of {total} bytes, the limit is {MAX_FRAME_BYTES}")));
         }
@@ -330,8 +351,13 @@ impl Incoming {
             return with_attachments(self.buffer.split_to(end).freeze().slice(LENGTH_BYTES..))
                 .map(Whole::Frame);
         }
-        let (text, mut decoded) = (&self.buffer[LENGTH_BYTES..end], None);
-        (self.decoding)(total, &mut || decoded = Some(serde_json::from_slice(text)));
+        let (bytes, mut decoded) = (&self.buffer[LENGTH_BYTES..end], None);
+        (self.decoding)(total, &mut || {
+            decoded = Some(match length & IS_SHORT {
+                0 => serde_json::from_slice(bytes).map_err(io::Error::from),
+                _ => T::read_short(bytes),
+            });
+        });
         let frame = decoded.ok_or_else(|| io::Error::other("the frame was not decoded"))??;
         self.buffer.advance(end);
         Ok(Whole::Frame(frame))
@@ -380,9 +406,13 @@ fn does_not_add_up() -> io::Error {
 }
 
 /// Appends a frame without its attachments, and returns them.
-fn append<T: Serialize>(bytes: &mut Vec<u8>, frame: &T, format: FrameFormat) -> io::Result<Vec<Bytes>> {
+fn append<T: Frame>(bytes: &mut Vec<u8>, frame: &T, format: FrameFormat) -> io::Result<Vec<Bytes>> {
     let start = bytes.len();
     bytes.extend_from_slice(&[0; 4]);
+    if format == FrameFormat::Short && frame.append_short(bytes) {
+        set_length(bytes, start, 0, IS_SHORT)?;
+        return Ok(Vec::new());
+    }
     if format == FrameFormat::Json {
         serde_json::to_writer(&mut *bytes, frame)?;
         set_length(bytes, start, 0, 0)?;
