@@ -234,11 +234,14 @@ fn the_log_of_a_service_that_runs_is_bounded() {
         (log, older) if log < 1 << 20 && older >= 10 << 20 => Ok(()),
         lengths => Err(format!("{lengths:?}")),
     });
-    // Nothing is lost: the supervisor follows within a second, so what it says now may still be in the older file.
+    // Nothing is lost: the supervisor follows within a second, so what it says until then is in the older file.
+    let said = || {
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        format!("{}{}", read(&older).trim(), read(&log))
+    };
     end(service.pid());
     wait_for("what the supervisor says", SOON, || {
-        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
-        let said = format!("{}{}", read(&older).trim(), read(&log));
+        let said = said();
         if said.contains("restarting it") { Ok(()) } else { Err(said) }
     });
     wait_for("the next service", SOON, || {
@@ -246,8 +249,7 @@ fn the_log_of_a_service_that_runs_is_bounded() {
         if status.code == Some(0) { Ok(()) } else { Err(format!("{status:?}")) }
     });
     service.said("stop");
-    let said = std::fs::read_to_string(&log).unwrap();
-    assert!(said.contains("Stopped"), "{said}");
+    assert!(said().contains("Stopped"), "{}", said());
 }
 
 #[test]

@@ -126,16 +126,19 @@ pub(super) async fn run_load_balanced(
         let (calls, stop, requests, answers) =
             (connection.calls.clone(), shutdown.clone(), server.requests(), frames.clone());
         let framed = server.framed_requests();
+        let orphans = framed.clone();
         let releases = TaskTracker::new();
         let handle = move |frame| match frame {
             ToWorker::Reply(reply) => calls.complete(reply),
             ToWorker::CallChunk(chunk) => calls.chunk(chunk),
             ToWorker::Drain => stop.request(),
             ToWorker::Release(slot) => {
-                framed.cancel(slot);
-                let (over, frames) = (requests.over(slot), answers.clone());
+                let (cancelled, requests) = (framed.cancel(slot), requests.clone());
+                let frames = answers.clone();
                 releases.spawn(async move {
-                    over.await;
+                    // Only then is it known what it has left behind.
+                    cancelled.await;
+                    requests.over(slot).await;
                     frames.send(ToPlatform::Released(slot));
                 });
             }
@@ -149,6 +152,7 @@ pub(super) async fn run_load_balanced(
                 tracing::debug!(%error, "the exchange broke");
             }
             calls.close();
+            orphans.cancel_all().await;
             stop.request();
         })
     };

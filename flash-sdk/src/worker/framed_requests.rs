@@ -20,31 +20,34 @@ use flash_protocol::{
     ErrorKind, WireError,
     wire::{
         error_body,
-        exchange::{AnswerFrame, Fields, MAX_BODY_BYTES, ParkedFrame, RequestFrame, ToPlatform, Writer},
+        exchange::{
+            AnswerFrame, Fields, MAX_BODY_BYTES, MAX_FIELDS, ParkedFrame, RequestFrame, ToPlatform, Writer,
+        },
     },
 };
 use http::{Request, StatusCode, header};
 use hyper::body::Body as _;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tower_service::Service as _;
 
-/// Where parked answers are. No route of an app starts like this.
-const PARKED_PATH: &str = "/_flash_parked/";
+/// Where parked answers are. No route of an app starts like this: `#[remote]` refuses it.
+const PARKED_PATH: &str = "/_flash/parked/";
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct FramedRequests {
     router: Router,
+    worker_id: Arc<str>,
     tasks: TaskTracker,
     shared: Arc<Mutex<Shared>>,
 }
 
 #[derive(Default)]
 struct Shared {
-    /// By slot: what is being answered.
-    running: HashMap<u64, AbortHandle>,
+    /// By slot: what is being answered. `None` until its task is known.
+    running: HashMap<u64, Option<JoinHandle<()>>>,
     /// By slot.
     parked: HashMap<u64, Parked>,
 }
@@ -59,54 +62,85 @@ struct Parked {
 
 impl FramedRequests {
     /// Requests for this router. Returns the router with the paths of parked answers too.
-    pub(super) fn new(router: Router) -> (Self, Router) {
+    pub(super) fn new(router: Router, worker_id: &str) -> (Self, Router) {
         let shared = Arc::<Mutex<Shared>>::default();
         let parked = Router::new()
             .route(&format!("{PARKED_PATH}{{slot}}/{{name}}"), routing::get(fetched))
             .with_state(shared.clone());
         let all = router.clone().merge(parked);
-        (Self { router, tasks: TaskTracker::new(), shared }, all)
+        (Self { router, worker_id: worker_id.into(), tasks: TaskTracker::new(), shared }, all)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock()
     }
 
-    /// Answers a request.
+    /// Answers a request. One that comes once the worker is ending is not taken.
     pub(super) fn start(&self, frame: RequestFrame, frames: &Writer<ToPlatform>) {
         let slot = frame.slot;
-        let (own, running) = (self.clone(), Running { requests: self.clone(), slot, frames: frames.clone() });
-        // Held until the task is known, so that it cannot end before.
-        let mut shared = self.lock();
+        if self.tasks.is_closed() {
+            frames.send(ToPlatform::NotTaken(slot));
+            return;
+        }
+        self.lock().running.insert(slot, None);
+        let request_id = frame.headers.text("x-request-id").map(str::to_owned);
+        let answering = Answering { requests: self.clone(), slot, request_id, frames: frames.clone() };
+        let own = self.clone();
         let task = self.tasks.spawn(async move {
             let response = match request_of(frame) {
                 Some(request) => own.router.clone().call(request).await.unwrap_or_else(never),
                 None => StatusCode::BAD_REQUEST.into_response(),
             };
-            running.ends_with(own.answer_of(slot, response).await);
+            let answer = own.answer_of(&answering, response).await;
+            answering.ends_with(answer);
         });
-        shared.running.insert(slot, task.abort_handle());
-    }
-
-    /// Nobody waits for the request in this slot any more. It may have been answered.
-    pub(super) fn cancel(&self, slot: u64) {
-        let mut shared = self.lock();
-        shared.parked.remove(&slot);
-        if let Some(task) = shared.running.remove(&slot) {
-            task.abort();
+        // It may have ended already.
+        if let Some(running) = self.lock().running.get_mut(&slot) {
+            *running = Some(task);
         }
     }
 
-    /// Completes when nothing is answered any more and no answer waits to be fetched. What comes later is answered, but
-    /// not waited for.
+    /// Nobody waits for the request in this slot any more. Completes when nothing of it is answered or parked.
+    pub(super) fn cancel(&self, slot: u64) -> impl Future<Output = ()> + Send + use<> {
+        let (task, own) = (self.lock().running.remove(&slot).flatten(), self.clone());
+        if let Some(task) = &task {
+            task.abort();
+        }
+        async move {
+            // It may be busy, and park its answer before it sees that it is aborted.
+            if let Some(task) = task {
+                let _ = task.await;
+            }
+            let parked = own.lock().parked.remove(&slot);
+            drop(parked);
+        }
+    }
+
+    /// The platform is gone, so nobody waits for anything.
+    pub(super) fn cancel_all(&self) -> impl Future<Output = ()> + Send + use<> {
+        let slots: Vec<u64> = {
+            let shared = self.lock();
+            shared.running.keys().chain(shared.parked.keys()).copied().collect()
+        };
+        let cancelled: Vec<_> = slots.into_iter().map(|slot| self.cancel(slot)).collect();
+        async move {
+            for cancelled in cancelled {
+                cancelled.await;
+            }
+        }
+    }
+
+    /// Completes when nothing is answered any more and no answer waits to be fetched. Nothing more is taken.
     pub(super) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    async fn answer_of(&self, slot: u64, response: Response) -> ToPlatform {
+    async fn answer_of(&self, answering: &Answering, response: Response) -> ToPlatform {
+        let slot = answering.slot;
         let length = response.body().size_hint().exact();
-        if length.is_none_or(|length| length > MAX_BODY_BYTES as u64) {
+        let is_long = length.is_none_or(|length| length > MAX_BODY_BYTES as u64);
+        if is_long || response.headers().len() > MAX_FIELDS {
             return self.park(slot, response);
         }
         let (head, body) = response.into_parts();
@@ -115,7 +149,7 @@ impl FramedRequests {
                 let (status, headers) = (head.status.as_u16(), Fields::of(&head.headers));
                 ToPlatform::Answer(AnswerFrame { slot, status, headers, body })
             }
-            Err(error) => broken(slot, &format!("the answer ended early: {error}")),
+            Err(error) => answering.broken(&format!("the answer ended early: {error}")),
         }
     }
 
@@ -140,40 +174,40 @@ async fn fetched(
 }
 
 /// A request that is being answered.
-struct Running {
+struct Answering {
     requests: FramedRequests,
     slot: u64,
+    request_id: Option<String>,
     frames: Writer<ToPlatform>,
 }
 
-impl Running {
+impl Answering {
     fn ends_with(self, answer: ToPlatform) {
         self.requests.lock().running.remove(&self.slot);
         // If the connection is broken, so is the worker.
         self.frames.send(answer);
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It is there no more if it was answered or cancelled. Otherwise it panicked.
-        if self.requests.lock().running.remove(&self.slot).is_some() {
-            self.frames.send(broken(self.slot, "the worker broke off before it answered"));
-        }
+    fn broken(&self, message: &str) -> ToPlatform {
+        let error = WireError::new(ErrorKind::Transport, message);
+        let json = (header::CONTENT_TYPE.as_str().into(), Bytes::from_static(b"application/json"));
+        ToPlatform::Answer(AnswerFrame {
+            slot: self.slot,
+            status: StatusCode::BAD_GATEWAY.as_u16(),
+            headers: Fields(vec![json]),
+            body: error_body(&error, Some(&self.requests.worker_id), self.request_id.as_deref()).into(),
+        })
     }
 }
 
-fn broken(slot: u64, message: &str) -> ToPlatform {
-    let error = WireError::new(ErrorKind::Transport, message);
-    ToPlatform::Answer(AnswerFrame {
-        slot,
-        status: StatusCode::BAD_GATEWAY.as_u16(),
-        headers: Fields(vec![(
-            header::CONTENT_TYPE.as_str().into(),
-            Bytes::from_static(b"application/json"),
-        )]),
-        body: error_body(&error, None, None).into(),
-    })
+impl Drop for Answering {
+    fn drop(&mut self) {
+        // It is there no more if it was answered or cancelled. Otherwise it panicked.
+        let running = self.requests.lock().running.remove(&self.slot);
+        if running.is_some() {
+            self.frames.send(self.broken("the worker broke off before it answered"));
+        }
+    }
 }
 
 /// `None` if it is not one.

@@ -104,7 +104,7 @@ impl Server {
             replays: Replays::default(),
             functions,
         });
-        let (framed, router) = FramedRequests::new(routes(shared)?);
+        let (framed, router) = FramedRequests::new(routes(shared)?, &settings.worker_id);
         Ok(Self { listener, health, port: bound, ready, requests, framed, router })
     }
 

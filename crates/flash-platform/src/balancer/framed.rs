@@ -19,6 +19,8 @@ pub(crate) enum Answered {
     Whole(AnswerFrame),
     /// It is to be fetched over HTTP, at this path.
     Parked(String),
+    /// The worker is ending and has seen nothing of it.
+    NotTaken,
 }
 
 /// A request that was sent. Dropped, its answer is ignored.

@@ -52,7 +52,7 @@ impl Slot {
         self.exchange.as_ref().filter(|exchange| exchange.takes_requests())
     }
 
-    /// The slot's number.
+    /// Its name in frames on [`Slot::exchange`], where a worker always knows it.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }

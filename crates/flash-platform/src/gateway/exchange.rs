@@ -181,6 +181,7 @@ impl Session {
             ToPlatform::Parked(ParkedFrame { slot, path }) => {
                 self.requests.answered(slot, Answered::Parked(path));
             }
+            ToPlatform::NotTaken(slot) => self.requests.answered(slot, Answered::NotTaken),
             ToPlatform::Released(slot) => self.pool.released(&self.worker, slot),
             ToPlatform::Unhealthy(frame) => self.pool.replace_unhealthy(&self.worker, &frame.reason),
             ToPlatform::Batch(frame) => self.batch(frame),

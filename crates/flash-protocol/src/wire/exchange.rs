@@ -18,7 +18,7 @@ mod connection;
 mod fields;
 mod short;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -133,10 +133,15 @@ pub enum ToPlatform {
     Answer(AnswerFrame),
     /// The answer to a request is to be fetched over HTTP.
     Parked(ParkedFrame),
+    /// The worker is ending and has not begun with the request in this slot.
+    NotTaken(u64),
 }
 
+/// More header fields than this are not sent in a frame. HTTP libraries refuse more, too.
+pub const MAX_FIELDS: usize = 100;
+
 /// A request to a route.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct RequestFrame {
     /// The slot that it has on the worker until its answer has ended.
     pub slot: u64,
@@ -150,8 +155,22 @@ pub struct RequestFrame {
     pub body: Bytes,
 }
 
+impl fmt::Debug for RequestFrame {
+    /// Without what may be secret: the query, values of headers and the body.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.target.split('?').next();
+        f.debug_struct("RequestFrame")
+            .field("slot", &self.slot)
+            .field("method", &self.method)
+            .field("path", &path.unwrap_or_default())
+            .field("headers", &self.headers)
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
+}
+
 /// The answer to a request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct AnswerFrame {
     /// The slot of the request.
     pub slot: u64,
@@ -161,6 +180,18 @@ pub struct AnswerFrame {
     pub headers: Fields,
     /// Its body, at most [`MAX_BODY_BYTES`].
     pub body: Bytes,
+}
+
+impl fmt::Debug for AnswerFrame {
+    /// As that of a request.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerFrame")
+            .field("slot", &self.slot)
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
 }
 
 /// An answer that is too long for a frame, or without a length.

@@ -21,7 +21,7 @@ fn started() -> (FramedRequests, Router, Writer<ToPlatform>, Reader<DuplexStream
                 }
             }),
         );
-    let (requests, router) = FramedRequests::new(app);
+    let (requests, router) = FramedRequests::new(app, "w-1");
     let (near, far) = tokio::io::duplex(1 << 20);
     let (frames, queued) = exchange::queue(FrameFormat::Short);
     tokio::spawn(exchange::serve(near, queued, |frame: ToWorker| panic!("{frame:?}")));
@@ -29,7 +29,11 @@ fn started() -> (FramedRequests, Router, Writer<ToPlatform>, Reader<DuplexStream
 }
 
 fn request(slot: u64, method: &str, target: &str, body: &'static [u8]) -> RequestFrame {
-    let headers = Fields(vec![("x-own".into(), Bytes::from_static(b"\xff1")), ("x-own".into(), "2".into())]);
+    let headers = Fields(vec![
+        ("x-own".into(), Bytes::from_static(b"\xff1")),
+        ("x-own".into(), "2".into()),
+        ("x-request-id".into(), "r-1".into()),
+    ]);
     RequestFrame { slot, method: method.to_owned(), target: target.to_owned(), headers, body: body.into() }
 }
 
@@ -87,8 +91,8 @@ async fn a_cancelled_request_is_dropped_and_so_is_its_parked_answer() {
     requests.start(request(1, "GET", "/held", b""), &frames);
     requests.start(request(2, "GET", "/long", b""), &frames);
     assert!(matches!(reader.next().await.unwrap(), Some(ToPlatform::Parked(_))));
-    requests.cancel(1);
-    requests.cancel(2);
+    requests.cancel(1).await;
+    requests.cancel(2).await;
     tokio::time::timeout(Duration::from_secs(60), requests.ended()).await.expect("nothing is left");
     let shared = requests.lock();
     assert!(shared.running.is_empty() && shared.parked.is_empty());
@@ -100,5 +104,54 @@ async fn a_panic_is_answered() {
     requests.start(request(1, "GET", "/panics", b""), &frames);
     let answer = answer(&mut reader).await;
     assert_eq!(answer.status, 502);
-    assert!(String::from_utf8_lossy(&answer.body).contains("broke off"), "{answer:?}");
+    let body = String::from_utf8_lossy(&answer.body);
+    assert!(["broke off", "w-1", "r-1"].iter().all(|part| body.contains(part)), "{body}");
+    assert!(requests.lock().running.is_empty());
+}
+
+/// It cannot be aborted before it yields, which it does no more.
+#[test]
+fn an_answer_that_is_parked_after_its_request_was_cancelled_is_dropped() {
+    let (started, mut starts) = tokio::sync::mpsc::channel(1);
+    let (go_on, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let app = Router::new().route(
+        "/busy",
+        get(move || async move {
+            started.try_send(()).unwrap();
+            gate.lock().recv().unwrap();
+            "x".repeat(MAX_BODY_BYTES + 1)
+        }),
+    );
+    let (requests, _) = FramedRequests::new(app, "w-1");
+    let (frames, _queued) = exchange::queue(FrameFormat::Short);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    runtime.block_on(async {
+        requests.start(request(1, "GET", "/busy", b""), &frames);
+        starts.recv().await.unwrap();
+        let cancelled = requests.cancel(1);
+        go_on.send(()).unwrap();
+        cancelled.await;
+        requests.ended().await;
+    });
+    let shared = requests.lock();
+    assert!(shared.running.is_empty() && shared.parked.is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_takes_no_request() {
+    let (requests, _, frames, mut reader) = started();
+    requests.ended().await;
+    requests.start(request(5, "GET", "/held", b""), &frames);
+    assert!(matches!(reader.next().await.unwrap(), Some(ToPlatform::NotTaken(5))));
+}
+
+#[tokio::test]
+async fn without_a_platform_nothing_goes_on() {
+    let (requests, _, frames, mut reader) = started();
+    requests.start(request(1, "GET", "/held", b""), &frames);
+    requests.start(request(2, "GET", "/long", b""), &frames);
+    assert!(matches!(reader.next().await.unwrap(), Some(ToPlatform::Parked(_))));
+    requests.cancel_all().await;
+    tokio::time::timeout(Duration::from_secs(60), requests.ended()).await.expect("nothing is left");
 }

@@ -21,7 +21,7 @@ pub(super) enum Failure {
     Connect { refused: bool, error: legacy::Error },
     /// It took the request, or part of it, and the connection broke.
     BrokeOff(String),
-    /// Its exchange had ended, so the worker has seen nothing of the request.
+    /// Its exchange had ended, or it was ending itself, so the worker has seen nothing of the request.
     Unsent,
     /// It sent something that is not HTTP.
     NoHttp(legacy::Error),
@@ -69,7 +69,7 @@ impl Failure {
             },
             Self::Unsent => match end_of(pool, worker).await {
                 Some(end) => format!("has ended: {end}"),
-                None => "has closed its connection".to_owned(),
+                None => "is ending".to_owned(),
             },
             Self::NoHttp(error) => format!("answered with something that is not HTTP: {}", chain(&error)),
             Self::Unframed(why) => format!("answered with {why}"),

@@ -1,35 +1,17 @@
 //! Forwards one request to a worker, and the answer back.
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request, response::Response};
-use bytes::Bytes;
 use flash_protocol::{
     GenerationsByModel,
     wire::{
         Nesting,
-        exchange::{Fields, GENERATED_HEADER, HELD_HEADER, MAX_BODY_BYTES, RequestFrame, SLOT_HEADER},
+        exchange::{GENERATED_HEADER, HELD_HEADER, SLOT_HEADER},
     },
 };
-use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header,
-    request::Parts,
-    uri::{PathAndQuery, Scheme},
-};
-use http_body_util::BodyExt as _;
-use hyper::body::Body as _;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::oneshot,
     time::{Instant, timeout_at},
 };
 
@@ -42,16 +24,16 @@ use super::{
         request_id::REQUEST_ID,
     },
     affinity,
-    body::{Answer, Bounds, Cut, End, Lent, TimeLimit, Upload, UploadState},
+    body::{Answer, Bounds, Cut, End, TimeLimit, Upload, UploadState},
     failure::Failure,
     forwarded,
-    limits::MAX_INTERIM,
+    outgoing::Outgoing,
     request_line::RequestLine,
     upgrade::{self, Wanted},
-    worker_answer::{AnswerBody, response_of},
+    worker_answer::AnswerBody,
 };
 use crate::{
-    balancer::{Answered, Balancer, Exchange, Slot},
+    balancer::{Balancer, Slot},
     pool::{Pool, WorkSource},
     release::Release,
     tally::Ending,
@@ -60,11 +42,6 @@ use crate::{
 
 /// How many workers a request may be tried on, as long as none has seen any of it.
 const CONNECT_ATTEMPTS: usize = 4;
-/// A worker's port is on this machine: it answers at once or not at all.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// Less than the 5 s after which common servers close idle connections; using a connection at that moment would fail
-/// the request.
-const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
 /// How long the line of a request waits for the worker's word about its models.
 const LATE_WORD: Duration = Duration::from_secs(1);
@@ -81,17 +58,6 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
-
-static CLIENT: LazyLock<Client<HttpConnector, Lent>> = LazyLock::new(|| {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_LIMIT));
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_CONNECTION)
-        .pool_max_idle_per_host(256)
-        .build(connector)
-});
 
 /// A function that answers a request.
 #[derive(Debug, Clone, Copy)]
@@ -188,15 +154,9 @@ impl Route<'_> {
         if let Some(value) = line.as_ref().and_then(|line| line.span.as_ref()?.header()) {
             head.headers.insert(TRACEPARENT, value);
         }
-        let target = self.target(&head)?;
         let nesting = self.reads_json(&head.headers).then(Nesting::default);
-        // Short both ways, as far as known. What is not goes over HTTP, where each side can make the other one wait.
-        let fits_frame = wanted.is_none()
-            && !is_head
-            && self.callee.is_some_and(|callee| !callee.streams)
-            && body.size_hint().upper().is_some_and(|length| length <= MAX_BODY_BYTES as u64);
-        let mut read = None;
-        let upload = Upload::new(body, max_bytes, nesting);
+        let is_short = wanted.is_none() && !is_head && self.callee.is_some_and(|callee| !callee.streams);
+        let mut outgoing = Outgoing::new(&head, self.path, Upload::new(body, max_bytes, nesting), is_short)?;
         let mut attempt = 1;
         loop {
             let slot = self.balancer.acquire(&choice, limit, self.request_id).await;
@@ -213,12 +173,7 @@ impl Route<'_> {
             let since = Instant::now();
             let head = self.rewritten(&head, client, &slot, wanted.as_ref());
             slot.sent();
-            let sending = async {
-                match slot.exchange().filter(|_| fits_frame) {
-                    Some(exchange) => send_framed(head, &target, &upload, &mut read, &slot, exchange).await,
-                    None => send(over_http(head, slot.address, target.clone(), upload.lend())?).await,
-                }
-            };
+            let sending = outgoing.send(head, &slot);
             let failure = match timeout_at(since + self.pool.worker_type.request_timeout(), sending).await {
                 Ok(Ok(response)) => {
                     let (pool, request_id, line) = (self.pool.clone(), self.request_id.into(), line.take());
@@ -232,7 +187,7 @@ impl Route<'_> {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::Late,
             };
-            match (upload.state(), &failure) {
+            match (outgoing.upload(), &failure) {
                 (UploadState::TooLarge, _) => return Err(Refusal::too_large(max_bytes)),
                 (UploadState::TooDeep, _) => return Err(nesting::too_deep()),
                 (UploadState::Broken(cause), _) => return Err(broken(&*cause)),
@@ -277,48 +232,6 @@ impl Route<'_> {
         }
         head
     }
-
-    /// The path and query for the worker.
-    fn target(&self, head: &Parts) -> Result<PathAndQuery, Refusal> {
-        let target = match head.uri.query() {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.to_owned(),
-        };
-        target.parse().map_err(|error| Refusal::bad_request(format!("the path is not valid: {error}")))
-    }
-}
-
-/// Sends a request as a frame. Its body is kept in `read`, for another worker if this one sees nothing of it.
-async fn send_framed(
-    head: Parts,
-    target: &PathAndQuery,
-    upload: &Upload,
-    read: &mut Option<Bytes>,
-    slot: &Slot,
-    exchange: &Exchange,
-) -> Result<http::Response<AnswerBody>, Failure> {
-    let body = match read {
-        Some(body) => body.clone(),
-        None => {
-            let body =
-                upload.lend().collect().await.map_err(|broken| Failure::BrokeOff(broken.to_string()))?;
-            read.insert(body.to_bytes()).clone()
-        }
-    };
-    let request = RequestFrame {
-        slot: slot.number(),
-        method: head.method.as_str().to_owned(),
-        target: target.as_str().to_owned(),
-        headers: Fields::of(&head.headers),
-        body,
-    };
-    let sent = exchange.send(request).ok_or(Failure::Unsent)?;
-    match sent.answer().await {
-        Some(Answered::Whole(answer)) => response_of(answer)
-            .ok_or_else(|| Failure::BrokeOff("it answered with what is no answer".to_owned())),
-        Some(Answered::Parked(path)) => send(parked(slot.address, &path)?).await,
-        None => Err(Failure::BrokeOff("its exchange has ended".to_owned())),
-    }
 }
 
 /// Whether a function would read the body as JSON, by its content type.
@@ -327,44 +240,6 @@ fn may_be_json(headers: &HeaderMap) -> bool {
         let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
         kind.contains("json") || kind.contains("x-www-form-urlencoded")
     })
-}
-
-/// Asks for an answer that a worker keeps at this path.
-fn parked(address: SocketAddr, path: &str) -> Result<http::Request<Lent>, Failure> {
-    let path = path.parse().map_err(|_| Failure::BrokeOff("it named no path of its answer".to_owned()))?;
-    let (head, ()) = http::Request::new(()).into_parts();
-    over_http(head, address, path, Upload::new(Body::empty(), 0, None).lend())
-}
-
-/// A request to the port of a worker.
-fn over_http(
-    mut head: Parts,
-    address: SocketAddr,
-    target: PathAndQuery,
-    body: Lent,
-) -> Result<http::Request<Lent>, Failure> {
-    let uri = Uri::builder().scheme(Scheme::HTTP).authority(address.to_string()).path_and_query(target);
-    // A path that does not begin with a slash has no place behind an address.
-    head.uri = uri.build().map_err(|error| Failure::BrokeOff(error.to_string()))?;
-    Ok(http::Request::from_parts(head, body))
-}
-
-/// Sends a request; gives up after too many interim responses.
-async fn send(mut request: http::Request<Lent>) -> Result<http::Response<AnswerBody>, Failure> {
-    let (endless, seen) = (Arc::new(Notify::new()), AtomicUsize::new(0));
-    let exceeded = endless.clone();
-    hyper::ext::on_informational(&mut request, move |_| {
-        if seen.fetch_add(1, Ordering::Relaxed) == MAX_INTERIM {
-            exceeded.notify_one();
-        }
-    });
-    tokio::select! {
-        answered = CLIENT.request(request) => match answered {
-            Ok(response) => Ok(response.map(AnswerBody::Http)),
-            Err(error) => Err(Failure::from(error)),
-        },
-        () = endless.notified() => Err(Failure::Endless),
-    }
 }
 
 /// Why the end of an answer is not defined or ambiguous. If there is a coding and a length, the HTTP library uses the

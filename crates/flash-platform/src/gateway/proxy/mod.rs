@@ -13,6 +13,7 @@ mod failure;
 mod forward;
 mod forwarded;
 mod limits;
+mod outgoing;
 mod request_line;
 mod upgrade;
 mod worker_answer;

@@ -61,14 +61,16 @@ impl Body for AnswerBody {
 
 /// The answer in a frame; `None` if it is none, as an interim response.
 pub(super) fn response_of(answer: AnswerFrame) -> Option<http::Response<AnswerBody>> {
-    let AnswerFrame { status, headers, body, .. } = answer;
+    let AnswerFrame { status, headers, mut body, .. } = answer;
     let status = StatusCode::from_u16(status).ok().filter(|status| !status.is_informational())?;
     let mut headers = headers.into_headers()?;
     // What is true of the bytes that are here. The server of the client's connection does the rest.
-    match matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        true => headers.remove(header::CONTENT_LENGTH),
-        false => headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len())),
-    };
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        headers.remove(header::CONTENT_LENGTH);
+        body = Bytes::new();
+    } else {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
     let mut response = http::Response::new(AnswerBody::Framed(Full::new(body)));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     Some(response)
@@ -93,7 +95,7 @@ mod tests {
         assert_eq!(response.headers()[header::CONTENT_LENGTH], "4");
         assert_eq!(response.headers()["x-own"], "1");
         let response = response_of(answer(204, &[("content-length", "9")])).unwrap();
-        assert!(!response.headers().contains_key(header::CONTENT_LENGTH));
+        assert!(!response.headers().contains_key(header::CONTENT_LENGTH) && response.body().is_end_stream());
     }
 
     #[test]

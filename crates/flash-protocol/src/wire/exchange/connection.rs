@@ -88,7 +88,7 @@ struct Head {
     lengths: Vec<u32>,
 }
 
-/// A cheap handle to send frames. Its queue is bounded by the user's work in flight: one frame per job or call.
+/// A cheap handle to send frames. Its queue is bounded by the user's work in flight: one frame per job, call or request.
 pub struct Writer<T> {
     /// `None` ends the connection after everything queued before it.
     frames: mpsc::UnboundedSender<Option<T>>,

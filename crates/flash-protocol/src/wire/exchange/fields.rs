@@ -9,6 +9,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub struct Fields(pub Vec<(Box<str>, Bytes)>);
 
 impl Fields {
+    /// The value of a header, if it is text. The first one, of several.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(own, _)| **own == *name)?;
+        std::str::from_utf8(value).ok()
+    }
+
     /// All of a message.
     pub fn of(headers: &HeaderMap) -> Self {
         let field = |(name, value): (&HeaderName, &HeaderValue)| {
@@ -19,10 +25,11 @@ impl Fields {
 
     /// The same as a map; `None` if a name or a value is none of HTTP.
     pub fn into_headers(self) -> Option<HeaderMap> {
-        let mut headers = HeaderMap::with_capacity(self.0.len());
+        // A map takes a limited number, which a frame stays far below.
+        let mut headers = HeaderMap::try_with_capacity(self.0.len()).ok()?;
         for (name, value) in self.0 {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            headers.append(name, HeaderValue::from_maybe_shared(value).ok()?);
+            headers.try_append(name, HeaderValue::from_maybe_shared(value).ok()?).ok()?;
         }
         Some(headers)
     }

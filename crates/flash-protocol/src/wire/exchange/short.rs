@@ -10,8 +10,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{
-    AnswerFrame, CallFrame, DoneFrame, Fields, JobFrame, ReplyFrame, ReplyResult, RequestFrame, ToPlatform,
-    ToWorker,
+    AnswerFrame, CallFrame, DoneFrame, Fields, JobFrame, MAX_BODY_BYTES, MAX_FIELDS, ReplyFrame, ReplyResult,
+    RequestFrame, ToPlatform, ToWorker,
 };
 use crate::{
     GenerationsByModel,
@@ -104,7 +104,7 @@ impl Frame for ToWorker {
                 method: head.text()?.to_owned(),
                 target: head.text()?.to_owned(),
                 headers: head.fields()?,
-                body: Bytes::copy_from_slice(head.0),
+                body: head.body()?,
             })),
             _ => Err(malformed()),
         }
@@ -213,7 +213,7 @@ impl Frame for ToPlatform {
                 slot: head.number()?,
                 status: u16::try_from(head.number()?).map_err(|_| malformed())?,
                 headers: head.fields()?,
-                body: Bytes::copy_from_slice(head.0),
+                body: head.body()?,
             })),
             _ => Err(malformed()),
         }
@@ -339,13 +339,19 @@ impl<'a> Rest<'a> {
     }
 
     fn fields(&mut self) -> io::Result<Fields> {
-        let count = self.number()?;
-        // Room is made as they come: the count may be wrong.
-        let mut fields = Vec::new();
+        let count = usize::try_from(self.number()?).ok().filter(|count| *count <= MAX_FIELDS);
+        let count = count.ok_or_else(malformed)?;
+        let mut fields = Vec::with_capacity(count);
         for _ in 0..count {
             fields.push((self.text()?.into(), Bytes::copy_from_slice(self.bytes()?)));
         }
         Ok(Fields(fields))
+    }
+
+    /// The rest, which is a body.
+    fn body(&mut self) -> io::Result<Bytes> {
+        let body = std::mem::take(&mut self.0);
+        if body.len() > MAX_BODY_BYTES { Err(malformed()) } else { Ok(Bytes::copy_from_slice(body)) }
     }
 
     /// The rest, which must be JSON.

@@ -81,7 +81,9 @@ fn assert_the_same<T: Frame + std::fmt::Debug>(frames: Vec<T>) {
         let mut bytes = Vec::new();
         assert!(frame.append_short(&mut bytes), "{frame:?}");
         let read = T::read_short(&bytes).unwrap();
-        assert_eq!(format!("{read:?}"), format!("{frame:?}"));
+        let mut again = Vec::new();
+        assert!(read.append_short(&mut again));
+        assert_eq!((format!("{read:?}"), again), (format!("{frame:?}"), bytes));
         if let Ok(json) = serde_json::to_string(&frame) {
             assert_eq!(serde_json::to_string(&read).unwrap(), json);
         }
@@ -139,4 +141,26 @@ fn a_frame_with_more_than_the_common_fields_has_no_short_form() {
     assert!(!all[0].append_short(&mut bytes));
     assert!(!ToWorker::Stop(StopFrame { id: String::new(), attempt: 1 }).append_short(&mut bytes));
     assert!(bytes.is_empty());
+}
+
+#[test]
+fn a_frame_with_too_much_of_something_is_an_error() {
+    let answer = |fields: usize, bytes: usize| {
+        let field = |_| (Box::<str>::from("x"), Bytes::from_static(b"1"));
+        let headers = Fields((0..fields).map(field).collect());
+        let frame = AnswerFrame { slot: 1, status: 200, headers, body: vec![0; bytes].into() };
+        let mut short = Vec::new();
+        ToPlatform::Answer(frame).append_short(&mut short);
+        ToPlatform::read_short(&short).is_ok()
+    };
+    assert!(answer(MAX_FIELDS, MAX_BODY_BYTES));
+    assert!(!answer(MAX_FIELDS + 1, 0) && !answer(0, MAX_BODY_BYTES + 1));
+}
+
+#[test]
+fn what_a_request_says_is_in_no_log() {
+    let ToWorker::Request(mut request) = to_worker().remove(3) else { unreachable!() };
+    (request.target, request.body) = ("/path?key=secret".to_owned(), Bytes::from_static(b"secret"));
+    let shown = format!("{request:?}");
+    assert!(shown.contains("/path") && !shown.contains("secret"), "{shown}");
 }
