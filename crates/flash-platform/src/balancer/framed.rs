@@ -9,9 +9,12 @@ use tokio::sync::oneshot;
 #[derive(Clone)]
 pub(crate) struct Exchange {
     frames: Writer<ToWorker>,
-    /// By slot. `None` once the connection has ended.
-    waiting: Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Answered>>>>>,
+    /// `None` once the connection has ended.
+    waiting: Arc<Mutex<Option<Waiting>>>,
 }
+
+/// Requests without an answer, by slot.
+type Waiting = HashMap<u64, oneshot::Sender<Answered>>;
 
 /// How a worker answers a request.
 pub(crate) enum Answered {
