@@ -274,3 +274,34 @@ async fn a_late_result_is_refused_and_logged() {
     let done = api.completed(SOON, "holder", &job).await;
     assert_ne!(pid(&done["output"]), process, "the second attempt's result counts");
 }
+
+/// The process of this worker.
+fn process_of(app: &Running, worker: &str) -> Pid {
+    let variable = format!("RUNPOD_POD_ID={worker}");
+    let is_of_worker = |id: &i32| {
+        let variables = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        variables.split(|byte| *byte == 0).any(|own| own == variable.as_bytes())
+    };
+    Pid::from_raw(app.descendants().into_iter().find(is_of_worker).expect("a process of the worker"))
+}
+
+/// As a person does, or a system that needs the room: the platform learns of it from the worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_routes_that_others_ask_to_end_loses_no_request() {
+    let api = Api::start(&[]);
+    let url = format!("{}/items/1", api.app.url);
+    let first = api.client.get(url.clone()).await.header("x-runpod-worker-id").to_owned();
+    kill(process_of(&api.app, &first), Signal::SIGTERM).unwrap();
+    let client = async || {
+        let client = Client::new();
+        loop {
+            let answer = client.get(url.clone()).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            if answer.header("x-runpod-worker-id") != first {
+                return;
+            }
+        }
+    };
+    let all = futures_util::future::join_all((0..8).map(|_| client()));
+    tokio::time::timeout(PATIENCE, all).await.expect("another worker takes over");
+}
