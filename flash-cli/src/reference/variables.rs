@@ -232,7 +232,7 @@ const RUNPOD_WORKERS: [Variable; 12] = [
 ];
 
 /// Variables in the sources that nobody sets for `flash` or a worker, each group with its reason.
-const OTHERS: [(&str, &[&str]); 7] = [
+const OTHERS: [(&str, &[&str]); 8] = [
     (
         "notes of the target runpod at its own endpoints",
         &[
@@ -268,6 +268,7 @@ const OTHERS: [(&str, &[&str]); 7] = [
         &["RUNPOD_INIT_TIMEOUT", "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "RUNPOD_SKIP_GPU_CHECK"],
     ),
     ("read by docker itself", &["DOCKER_HOST"]),
+    ("set when a release is compiled", &["FLASH_RELEASED"]),
     ("names of errors", &["CUDA_ERROR_OUT_OF_MEMORY"]),
 ];
 

@@ -113,6 +113,10 @@ impl Target {
             return Err(Failure::new(format!("{} needs libraries of the system", path.display())));
         }
         let program = fs::read(&path).map_err(Failure::at(path.display()))?;
+        if let Some((known, _)) = mapped()?.into_iter().find(|(known, _)| contains(&program, known)) {
+            let found = format!("{} contains the path {} of this machine", path.display(), known.display());
+            return Err(Failure::new(found));
+        }
         Ok(Compiled { program, messages })
     }
 
@@ -132,6 +136,8 @@ impl Target {
             (self.variable("CFLAGS"), c_flags.join(" ").into()),
             ("CARGO_INCREMENTAL".to_owned(), "0".into()),
             ("SOURCE_DATE_EPOCH".to_owned(), "0".into()),
+            // It knows no checkout: `flash init` takes the published crates.
+            ("FLASH_RELEASED".to_owned(), "1".into()),
         ];
         if self.is_musl() && !self.is_for_this_machine() {
             // Rust brings musl and a linker; the linker of this machine knows only its own programs.
@@ -143,6 +149,12 @@ impl Target {
         }
         Ok(variables)
     }
+}
+
+/// Whether a program has this path somewhere.
+fn contains(program: &[u8], path: &Path) -> bool {
+    let path = path.as_os_str().as_encoded_bytes();
+    program.windows(path.len()).any(|part| part == path)
 }
 
 /// Directories of this machine, and their names in programs. If several match, the last one counts.
@@ -168,6 +180,12 @@ mod tests {
     fn a_target_without_a_standard_library_is_refused_with_what_to_install() {
         let refused = Target::new("s390x-unknown-linux-musl").check().unwrap_err().to_string();
         assert!(refused.contains("s390x-unknown-linux-musl"), "{refused}");
+    }
+
+    #[test]
+    fn a_path_is_found_wherever_it_stands_in_a_program() {
+        assert!(contains(b"\0version = 1/home/me/flash-cli\0", Path::new("/home/me")));
+        assert!(!contains(b"\0/src/flash-cli/home\0", Path::new("/home/me")));
     }
 
     #[test]

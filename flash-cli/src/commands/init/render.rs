@@ -7,6 +7,13 @@ use super::{
 };
 use crate::project::MODEL_PROFILE;
 
+/// This crate in the checkout that the binary was built from. `None` in a release of `cargo xtask dist`, which has no path of
+/// the machine that compiled it.
+const OWN_CRATE: Option<&str> = match option_env!("FLASH_RELEASED") {
+    Some(_) => None,
+    None => Some(env!("CARGO_MANIFEST_DIR")),
+};
+
 /// Where the new crate finds the crates of Flash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
@@ -19,7 +26,7 @@ pub(super) enum Source {
 impl Source {
     /// The checkout, if this binary was built from one that is still there with this version.
     pub(super) fn find() -> Self {
-        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+        let checkout = OWN_CRATE.and_then(|own| Path::new(own).parent());
         let version = format!("version = \"{}\"", env!("CARGO_PKG_VERSION"));
         let is_it = |root: &&Path| {
             root.join("flash-sdk/Cargo.toml").is_file()
