@@ -85,13 +85,12 @@ impl FramedRequests {
         self.lock().running.insert(slot, None);
         let request_id = frame.headers.text("x-request-id").map(str::to_owned);
         let answering = Answering { requests: self.clone(), slot, request_id, frames: frames.clone() };
-        let own = self.clone();
         let task = self.tasks.spawn(async move {
             let response = match request_of(frame) {
-                Some(request) => own.router.clone().call(request).await.unwrap_or_else(never),
+                Some(request) => answering.requests.router.clone().call(request).await.unwrap_or_else(never),
                 None => StatusCode::BAD_REQUEST.into_response(),
             };
-            let answer = own.answer_of(&answering, response).await;
+            let answer = answering.requests.answer_of(&answering, response).await;
             answering.ends_with(answer);
         });
         // It may have ended already.
