@@ -19,7 +19,7 @@ use flash_protocol::{
 };
 
 use super::{
-    supervisor::{Spec, Start},
+    supervisor::{Pods, Spec, Start, StartContainer},
     worker_id::WorkerId,
 };
 
@@ -54,9 +54,9 @@ pub struct Images {
 }
 
 impl Images {
-    /// Starts a container of one of them.
-    fn start(&self, id: &WorkerId, spec: ContainerSpec) -> Start {
-        Start::Container { engine: self.engine.clone(), spec, directory: self.directory.join(id.to_string()) }
+    /// How to start a container of one of them.
+    fn start(&self, id: &WorkerId, spec: ContainerSpec) -> StartContainer {
+        StartContainer { engine: self.engine.clone(), spec, directory: self.directory.join(id.to_string()) }
     }
 }
 
@@ -74,6 +74,8 @@ pub(crate) struct Launch {
     pub platform: String,
     /// The endpoint map.
     pub endpoints: String,
+    /// Those that may join.
+    pub pods: Pods,
     /// Worker types that are separate programs.
     pub commands: Arc<[CommandWorker]>,
     /// The directory of the model, by worker type.
@@ -138,9 +140,29 @@ impl Launch {
             Artifact::Images(images) => {
                 let image = images.ids.get(&worker_type.name);
                 let image = image.ok_or_else(|| format!("no image built for `{}`", worker_type.name))?;
-                Ok(images.start(id, container(id, image, environment)))
+                Ok(self.start_pod(worker_type, id, images, image, environment))
             }
         }
+    }
+
+    /// Starts a worker of the app in a container of its image. Only what the first process needs to join the platform
+    /// stands in the description of the container.
+    fn start_pod(
+        &self,
+        worker_type: &WorkerType,
+        id: &WorkerId,
+        images: &Images,
+        image: &str,
+        environment: Vec<(String, String)>,
+    ) -> Start {
+        let key = uuid::Uuid::new_v4().simple().to_string();
+        let own = [
+            (variables::ROLE, "pod".to_owned()),
+            (variables::POD_URL, format!("{}/pod/{id}", self.base(worker_type))),
+            (variables::POD_KEY, key.clone()),
+        ];
+        let container = images.start(id, container(id, image, own.map(owned).into()));
+        Start::Pod { container, pod: self.pods.expect(id.to_string(), key), environment }
     }
 
     /// Bytes of the files of a worker type's model that decide how much memory of a GPU it needs; `None` where that is
@@ -193,14 +215,14 @@ impl Launch {
                     stored.ok_or_else(|| format!("the image of `{name}`, {image}, was not fetched"))?;
                 let with_port =
                     |words: &[String]| words.iter().map(|word| with_port(word, port)).collect::<Vec<_>>();
-                Ok(images.start(
+                Ok(Start::Container(images.start(
                     id,
                     ContainerSpec {
                         entrypoint: with_port(entrypoint),
                         arguments: with_port(arguments),
                         ..container(id, image, environment)
                     },
-                ))
+                )))
             }
         }
     }

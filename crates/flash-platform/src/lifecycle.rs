@@ -129,6 +129,7 @@ impl Platform {
             environment,
             endpoints: launch::endpoint_map(&manifest, &self.worker_url()),
             platform: self.worker_url(),
+            pods: self.shared.context.pods.clone(),
             commands: commands.into(),
             models: models.into(),
             drain_seconds: self.shared.context.drain_time.as_secs(),

@@ -28,7 +28,7 @@ use super::{
     queue::{Backlog, Budget, Due, QueueContext, SetAside, WebhookOutbox},
     releases::{Expected, Releases},
     schedule::Schedules,
-    supervisor::LimitScope,
+    supervisor::{LimitScope, Pods},
     webhook::WebhookSender,
 };
 
@@ -120,6 +120,7 @@ impl Platform {
             log,
             lifeline,
             isolation: isolation.of(limits, confinement),
+            pods: Pods::default(),
             drain_time,
             supervision,
             tasks: TaskTracker::new(),

@@ -14,7 +14,7 @@ use flash_protocol::{
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{lifecycles::Lifecycles, shutdown::Shutdown};
+use super::{lifecycles::Lifecycles, output_marks, shutdown::Shutdown};
 use crate::{
     attempts,
     context::{BatchSink, Context, ProgressSink, Setup},
@@ -175,7 +175,7 @@ pub(super) async fn run(
     let function = found.as_ref().ok().map(|function| function.call_name());
     let streamed = matches!(&found, Ok(function) if matches!(function.handler, Handler::Stream(_)));
     let setup = Setup {
-        job_id: Some(id),
+        job_id: Some(id.clone()),
         attempt,
         envelope,
         called: found.as_ref().ok().copied().map(Called::Job),
@@ -186,6 +186,8 @@ pub(super) async fn run(
     };
     let context = Context::new(setup);
     let request_id = context.request_id().to_owned();
+    // Until all of its output is written.
+    let _printing = output_marks::begin(&request_id, Some(&id));
     let deadline = context.deadline();
     let blocking = context.blocking().clone();
     let running = context.clone().scope(panic::catch_async(async {

@@ -12,6 +12,7 @@ mod job;
 mod lifecycles;
 mod log;
 mod measured;
+mod output_marks;
 mod pod;
 mod processor;
 mod queue;

@@ -9,7 +9,10 @@ use http::HeaderMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use super::reports::reports;
+use super::{
+    output_marks::{self, Begun},
+    reports::reports,
+};
 use crate::context::Context;
 
 /// The running requests. Cheap to clone.
@@ -25,6 +28,7 @@ pub(super) struct Running {
     work: TaskTracker,
     context: Context,
     _itself: TaskTrackerToken,
+    _printing: Begun,
 }
 
 impl Requests {
@@ -39,7 +43,14 @@ impl Requests {
         if let Some(slot) = slot {
             self.lock().insert(slot, work.clone());
         }
-        Running { requests: self.clone(), slot, context: context.clone(), _itself: work.token(), work }
+        Running {
+            requests: self.clone(),
+            slot,
+            context: context.clone(),
+            _itself: work.token(),
+            _printing: output_marks::begin(context.request_id(), None),
+            work,
+        }
     }
 
     /// Completes when nothing of the request in this slot runs; at once if it has ended or is unknown.

@@ -32,6 +32,7 @@ mod metrics;
 mod nesting;
 mod openai;
 mod opened_by;
+mod pod;
 mod proxy;
 mod queue_api;
 mod readable;

@@ -10,7 +10,7 @@ use axum::{
 use flash_text::{Truncated, nearest};
 
 use super::{
-    client_api as client, dashboard, error::Refusal, exchange, state::GatewayState, worker_api as worker,
+    client_api as client, dashboard, error::Refusal, exchange, pod, state::GatewayState, worker_api as worker,
 };
 
 /// One path of the queue API.
@@ -72,7 +72,7 @@ impl Methods {
 }
 
 /// In the order in which [`unknown`] names them.
-static OPERATIONS: [Operation; 21] = [
+static OPERATIONS: [Operation; 22] = [
     operation("run", "", Post, ClientOrWorker, |by| on(by, client::run)),
     operation("runsync", "", Post, ClientOrWorker, |by| on(by, client::runsync)),
     operation("status", "/{job}", ReadOrPost, ClientOrWorker, |by| on(by, client::status)),
@@ -88,6 +88,7 @@ static OPERATIONS: [Operation; 21] = [
     operation("dead", "/requeue", Post, Client, |by| on(by, client::requeue_all_dead)),
     operation("dead", "/{job}/requeue", Post, Client, |by| on(by, client::requeue_dead)),
     operation("exchange", "/{worker}", Take, Worker, |by| on(by, exchange::open)),
+    operation("pod", "/{worker}", Take, Worker, |by| on(by, pod::join)),
     operation("job-take", "/{worker}", Take, Worker, |by| on(by, worker::take)),
     operation("job-take-batch", "/{worker}", Take, Worker, |by| on(by, worker::take_batch)),
     operation("job-stop", "/{worker}", Take, Worker, |by| on(by, worker::stops)),

@@ -14,7 +14,7 @@ use crate::{
     queue::Budget,
     release::Release,
     releases::{Expected, Releases},
-    supervisor::Isolation,
+    supervisor::{Isolation, Pods},
     traces::Traces,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct GatewayState {
     pub(super) budget: Budget,
     /// Knows the GPUs, for metrics.
     pub(super) isolation: Isolation,
+    /// Pods that may join.
+    pub(super) pods: Pods,
     /// What became of webhooks, for metrics.
     pub(super) posts: Arc<Posts>,
     /// What outlives the answer to a request, and is waited for at the end.
@@ -60,6 +62,7 @@ impl GatewayState {
             billing: context.billing.clone(),
             budget: context.queues.budget.clone(),
             isolation: context.isolation.clone(),
+            pods: context.pods.clone(),
             tasks: context.tasks.clone(),
             traces: context.queues.traces.clone(),
             closing: context.closing.clone(),

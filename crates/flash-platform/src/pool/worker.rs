@@ -48,7 +48,7 @@ pub(super) struct Worker {
     /// When its start began.
     pub started_at: Instant,
     pub pulse: Arc<Pulse>,
-    pub output: Option<Arc<Output>>,
+    pub output: Option<Output>,
     pub ready_at: Option<Instant>,
     /// When it got SIGTERM for holding a stopped job.
     pub terminated_at: Option<Instant>,

@@ -28,7 +28,7 @@ use crate::{
     launch::Launch,
     meter::{Account, Billing, Meter},
     queue::{DeliveryMode, JobId, Limits, Load, OnEnd, Queue, QueueContext, Stuck},
-    supervisor::{Isolation, Lifeline},
+    supervisor::{Isolation, Lifeline, Pods},
     tally::Tally,
     traces::Traces,
     worker_id::WorkerId,
@@ -70,6 +70,8 @@ pub(crate) struct PoolContext {
     pub log: Sink,
     pub lifeline: Lifeline,
     pub isolation: Isolation,
+    /// Those that may join.
+    pub pods: Pods,
     pub drain_time: Duration,
     pub supervision: Supervision,
     pub tasks: TaskTracker,

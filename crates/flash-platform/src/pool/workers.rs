@@ -1,5 +1,5 @@
 //! The workers of a pool at one moment: which there are, in which state, and what their keys admit. No I/O.
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, time::Instant};
 
 use super::{
     crash::Crashes,
@@ -94,7 +94,7 @@ impl Workers {
     }
 
     /// Their outputs, of those that have a process.
-    pub(super) fn outputs(&self) -> Vec<Arc<Output>> {
+    pub(super) fn outputs(&self) -> Vec<Output> {
         self.all.values().filter_map(|worker| worker.output.clone()).collect()
     }
 

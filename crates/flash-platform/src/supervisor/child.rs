@@ -17,10 +17,10 @@ use nix::{
 };
 use tokio::process::{Child as TokioChild, Command};
 
-use super::output::{CurrentWork, OnLine, Output};
+use super::output::{CurrentWork, OnLine, Output, PipedOutput};
 
 /// How long the pipes may stay open after the end of the process: one that escaped may hold them.
-const LAST_OUTPUT: Duration = Duration::from_secs(1);
+pub(super) const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// What to start.
 pub(crate) struct Spec {
@@ -52,7 +52,7 @@ fn is_own(variable: &str) -> bool {
 pub(super) struct Child {
     process: TokioChild,
     group: i32,
-    output: Arc<Output>,
+    output: Arc<PipedOutput>,
     pump: tokio::task::JoinHandle<()>,
 }
 
@@ -83,7 +83,7 @@ impl Child {
             .stderr(Stdio::from(OwnedFd::from(stderr_end)))
             .process_group(0);
         // Before the start: nothing that can fail comes after it, so no started process is ever lost.
-        let (output, pump) = Output::new(stdout.into(), stderr.into(), current_work, on_line)?;
+        let (output, pump) = PipedOutput::new(stdout.into(), stderr.into(), current_work, on_line)?;
         // The command holds the writing ends: with it they are closed here, so that the pipes end with the process.
         let mut process = parent_death::spawn(command, on_parent_death).await?;
         let Some(group) = process.id().and_then(|id| i32::try_from(id).ok()) else {
@@ -100,8 +100,8 @@ impl Child {
     }
 
     /// Its output.
-    pub(super) fn output(&self) -> Arc<Output> {
-        self.output.clone()
+    pub(super) fn output(&self) -> Output {
+        Output::Piped(self.output.clone())
     }
 
     /// To all of its group.

@@ -77,13 +77,29 @@ pub(crate) struct Container {
 pub(crate) struct Lookup {
     name: String,
     engine: Arc<Engine>,
+    of: LookupOf,
+}
+
+/// Which process of a container is the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LookupOf {
+    /// The first one.
+    FirstProcess,
+    /// The one that the first one has started.
+    Child,
 }
 
 impl Lookup {
-    /// The process group of the container, on this machine, while it runs: engines start its first process as the
-    /// leader of one. Its workers reach the platform on loopback, so the engine cannot be on another machine.
+    /// The process group of the worker, on this machine, while it runs: engines start the first process as the
+    /// leader of one, and it starts the worker as one. Its workers reach the platform on loopback, so the engine cannot
+    /// be on another machine.
     pub(crate) async fn group(&self) -> Option<i32> {
-        self.engine.process_of_container(&self.name).await
+        let first = self.engine.process_of_container(&self.name).await?;
+        match self.of {
+            LookupOf::FirstProcess => Some(first),
+            // It reads `/proc`.
+            LookupOf::Child => tokio::task::spawn_blocking(move || child_of(first)).await.ok().flatten(),
+        }
     }
 }
 
@@ -118,13 +134,13 @@ impl Container {
     }
 
     /// Its output.
-    pub(crate) fn output(&self) -> Arc<Output> {
+    pub(crate) fn output(&self) -> Output {
         self.client.output()
     }
 
     /// How to find its processes among those of this machine.
-    pub(crate) fn lookup(&self) -> Lookup {
-        Lookup { name: self.name.clone(), engine: self.engine.clone() }
+    pub(super) fn lookup(&self, of: LookupOf) -> Lookup {
+        Lookup { name: self.name.clone(), engine: self.engine.clone(), of }
     }
 
     /// Asks it to end.
@@ -142,14 +158,29 @@ impl Container {
         }
     }
 
-    /// Waits until the container is gone, and reads its last output. Can be called again if the future was dropped.
-    pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
-        let status = signalled(self.client.ended().await?);
+    /// Waits until the container's processes have ended. Can be called again.
+    pub(super) async fn ended(&mut self) -> io::Result<()> {
+        self.client.ended().await?;
         if !self.ended.is_cancelled() {
             self.ended.cancel();
             // At once, and only once: another process may get its number.
             self.lifeline.remove(self.client.group());
         }
+        Ok(())
+    }
+
+    /// Waits until the container is gone, and reads its last output. Can be called again if the future was dropped.
+    pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
+        self.wait_as(None).await
+    }
+
+    /// As [`wait`](Self::wait), for a worker that is not the first process and has ended with this status.
+    pub(super) async fn wait_as(&mut self, worker: Option<ExitStatus>) -> io::Result<Exit> {
+        self.ended().await?;
+        let status = match worker {
+            Some(status) => status,
+            None => signalled(self.client.ended().await?),
+        };
         let memory = match self.removed {
             Some(memory) => memory,
             None => self.remove_once(status).await?,
@@ -197,6 +228,21 @@ fn with_allocation(mut spec: ContainerSpec, allocation: &ContainerAllocation) ->
     spec.shm_mib = allocation.shm_mib;
     spec.gpus.clone_from(&allocation.gpus);
     spec
+}
+
+/// The process that this one has started; `None` where the system does not say.
+#[cfg(target_os = "linux")]
+fn child_of(process: i32) -> Option<i32> {
+    let process = procfs::process::Process::new(process).ok()?;
+    // It has one thread.
+    let children = process.task_main_thread().ok()?.children().ok()?;
+    children.into_iter().next().and_then(|child| i32::try_from(child).ok())
+}
+
+/// As on Linux, where nothing can be known.
+#[cfg(not(target_os = "linux"))]
+fn child_of(_: i32) -> Option<i32> {
+    None
 }
 
 async fn start(

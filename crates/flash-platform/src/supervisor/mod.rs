@@ -1,4 +1,4 @@
-//! Runs workers as processes or containers: starts them within their limits, captures output, stops them, and leaves
+//! Runs workers as processes, in containers or in pods: starts them within their limits, captures output, stops them, and leaves
 //! none behind.
 //!
 //! It knows processes and exit codes, not jobs. The autoscaler decides how many to run.
@@ -13,6 +13,7 @@ mod gpu;
 mod isolation;
 mod lifeline;
 mod output;
+mod pod;
 mod process;
 mod start;
 mod unix;
@@ -30,5 +31,6 @@ pub use isolation::{LimitScope, MachineCapabilities, detect_capabilities, gpus_o
 pub(crate) use lifeline::Lifeline;
 pub use lifeline::{is_lifeline, watch_over as lifeline_main};
 pub(crate) use output::{Line, Output, Source, Work};
-pub(crate) use start::{OutputHandlers, Running, Start};
+pub(crate) use pod::Pods;
+pub(crate) use start::{OutputHandlers, Running, Start, StartContainer};
 pub(crate) use usage::{GroupUsage, usage_by_group};

@@ -1,5 +1,5 @@
 //! One worker process, from spawn to reaping.
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use flash_process::parent_death::OnParentDeath;
 use nix::sys::signal::Signal;
@@ -67,7 +67,7 @@ impl Process {
     }
 
     /// Its output.
-    pub(super) fn output(&self) -> Arc<Output> {
+    pub(super) fn output(&self) -> Output {
         self.child.output()
     }
 

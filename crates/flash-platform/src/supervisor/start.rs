@@ -1,4 +1,4 @@
-//! A running worker: a process of this machine, or a container.
+//! A running worker: a process of this machine, a container, or a child of the first process of a pod.
 use std::{io, path::PathBuf, sync::Arc};
 
 use flash_containers::{ContainerSpec, Engine};
@@ -6,20 +6,32 @@ use flash_protocol::manifest::WorkerType;
 
 use super::{
     Exit, Isolation, Lease, Lifeline, Output, SpawnError, Spec,
-    container::{self, Container, Lookup},
+    container::{self, Container, Lookup, LookupOf},
+    isolation::ContainerAllocation,
     output::{CurrentWork, OnLine},
+    pod::{self, AwaitedPod, Pod},
     process::Process,
 };
 
 /// What to start.
 pub(crate) enum Start {
     Process(Spec),
-    Container {
-        engine: Arc<Engine>,
-        spec: ContainerSpec,
-        /// Made for it, and removed with it.
-        directory: PathBuf,
+    Container(StartContainer),
+    /// A worker of the app in a container, whose first process joins the platform and starts it.
+    Pod {
+        container: StartContainer,
+        pod: AwaitedPod,
+        /// The variables of the worker.
+        environment: Vec<(String, String)>,
     },
+}
+
+/// A container to start.
+pub(crate) struct StartContainer {
+    pub engine: Arc<Engine>,
+    pub spec: ContainerSpec,
+    /// Made for it, and removed with it.
+    pub directory: PathBuf,
 }
 
 /// See the module.
@@ -28,12 +40,20 @@ pub(crate) struct Running(Kind);
 enum Kind {
     Process(Box<Process>),
     Container(Box<Container>),
+    Pod(Box<Pod>),
 }
 
 /// Where a worker's output goes.
 pub(crate) struct OutputHandlers {
     pub current_work: CurrentWork,
     pub on_line: OnLine,
+}
+
+impl StartContainer {
+    fn with(self, allocation: ContainerAllocation) -> container::Spec {
+        let Self { engine, spec, directory } = self;
+        container::Spec { engine, container: spec, directory, allocation }
+    }
 }
 
 impl Running {
@@ -57,20 +77,25 @@ impl Running {
                 let process = Process::spawn(&spec, allocation, lifeline, current_work, on_line).await?;
                 Ok(Self(Kind::Process(Box::new(process))))
             }
-            Start::Container { engine, spec, directory } => {
-                let allocation = isolation.for_container(worker_type, gpus);
-                let spec = container::Spec { engine, container: spec, directory, allocation };
+            Start::Container(container) => {
+                let spec = container.with(isolation.for_container(worker_type, gpus));
                 let container = Container::spawn(spec, lifeline, current_work, on_line).await?;
                 Ok(Self(Kind::Container(Box::new(container))))
+            }
+            Start::Pod { container, pod, environment } => {
+                let container = container.with(isolation.for_container(worker_type, gpus));
+                let spec = pod::Spec { container, pod, environment };
+                Ok(Self(Kind::Pod(Box::new(Pod::spawn(spec, lifeline, on_line).await?))))
             }
         }
     }
 
     /// Its output.
-    pub(crate) fn output(&self) -> Arc<Output> {
+    pub(crate) fn output(&self) -> Output {
         match &self.0 {
             Kind::Process(process) => process.output(),
             Kind::Container(container) => container.output(),
+            Kind::Pod(pod) => pod.output(),
         }
     }
 
@@ -78,7 +103,7 @@ impl Running {
     pub(crate) fn group(&self) -> Option<i32> {
         match &self.0 {
             Kind::Process(process) => Some(process.group()),
-            Kind::Container(_) => None,
+            Kind::Container(_) | Kind::Pod(_) => None,
         }
     }
 
@@ -86,7 +111,8 @@ impl Running {
     pub(crate) fn lookup(&self) -> Option<Lookup> {
         match &self.0 {
             Kind::Process(_) => None,
-            Kind::Container(container) => Some(container.lookup()),
+            Kind::Container(container) => Some(container.lookup(LookupOf::FirstProcess)),
+            Kind::Pod(pod) => Some(pod.lookup()),
         }
     }
 
@@ -95,6 +121,7 @@ impl Running {
         match &self.0 {
             Kind::Process(process) => process.terminate(),
             Kind::Container(container) => container.terminate(),
+            Kind::Pod(pod) => pod.terminate(),
         }
     }
 
@@ -103,6 +130,7 @@ impl Running {
         match &mut self.0 {
             Kind::Process(process) => process.kill(),
             Kind::Container(container) => container.kill(),
+            Kind::Pod(pod) => pod.kill(),
         }
     }
 
@@ -111,6 +139,7 @@ impl Running {
         match &mut self.0 {
             Kind::Process(process) => process.wait().await,
             Kind::Container(container) => container.wait().await,
+            Kind::Pod(pod) => pod.wait().await,
         }
     }
 }

@@ -4,10 +4,14 @@
 //! sides send frames: the length in four bytes, big endian, then one byte that says what follows: JSON, or output of
 //! the child as it was written. A worker's variables come over the connection, so that a pod's description has no secrets. One
 //! child runs at a time; the next one starts in the same pod.
+mod marks;
+
 use std::fmt;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
+
+pub use self::marks::{MAX_MARK_BYTES, MarkReader, Part, PodWork, mark};
 
 /// The protocol name in the `Upgrade` header.
 pub const PROTOCOL: &str = "flash-pod";
@@ -109,6 +113,16 @@ pub enum PodEvent {
         /// How.
         end: ChildEnd,
     },
+    /// What the worker writes to this stream from here on is for this work, or for none that is certain. At first it is
+    /// for none.
+    Work {
+        /// Which worker.
+        child: ChildNumber,
+        /// Which stream.
+        to: OutputStream,
+        /// The work.
+        work: Option<PodWork>,
+    },
     /// The pod was asked to end by its node. Its worker gets SIGTERM, and no other one starts.
     Stopping,
 }
@@ -124,7 +138,8 @@ pub enum ChildEnd {
 }
 
 /// Where output was written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OutputStream {
     /// The standard output.
     Stdout,
@@ -224,6 +239,7 @@ mod tests {
         for frame in [
             FromPod::Event(PodEvent::Started { child: 1 }),
             FromPod::Event(PodEvent::Ended { child: u64::MAX, end: ChildEnd::Signal(9) }),
+            FromPod::Event(PodEvent::Work { child: 1, to: OutputStream::Stderr, work: None }),
             FromPod::Output { child: 3, to: OutputStream::Stderr, bytes: Bytes::from_static(b"\xffa\nb") },
             FromPod::Output { child: 0, to: OutputStream::Stdout, bytes: Bytes::new() },
         ] {

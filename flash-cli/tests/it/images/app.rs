@@ -19,6 +19,7 @@ pub async fn look() -> Result<Value> {
         "directory": std::env::current_dir().map_err(unreadable)?,
         "root": root,
         "process": std::process::id(),
+        "parent": std::os::unix::process::parent_id(),
         "secret": variable("SECRET"),
         "lines": variable("LINES_OF_IT"),
         "home": variable("HOME"),
@@ -30,7 +31,7 @@ pub async fn look() -> Result<Value> {
 /// Has a worker that is soon not needed any more.
 #[remote(worker = "visitor", cpu = Cpu3c_1_2, workers = 0..=1, idle_timeout = 1)]
 pub async fn visit() -> Result<u32> {
-    Ok(std::process::id())
+    Ok(std::os::unix::process::parent_id())
 }
 
 /// Says that it is there, and ends after a while.
@@ -68,7 +69,7 @@ pub fn devour(megabytes: usize) -> Result<usize> {
 /// A route, which has another container look.
 #[remote(worker = "page", method = GET, path = "/look/{number}", cpu = Cpu3c_1_2, workers = 0..=1, idle_timeout = 600)]
 pub async fn page(number: u32) -> Result<Value> {
-    Ok(json!({ "number": number, "seen": look().await?, "process": std::process::id() }))
+    Ok(json!({ "number": number, "seen": look().await?, "parent": std::os::unix::process::parent_id() }))
 }
 
 /// A route that needs nobody else.

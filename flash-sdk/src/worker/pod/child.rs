@@ -9,7 +9,8 @@ use bytes::BytesMut;
 use flash_protocol::{
     variables,
     wire::pod::{
-        ChildEnd, ChildNumber, ChildSignal, FromPod, MAX_OUTPUT_BYTES, OutputStream, PodEvent, StartChild,
+        ChildEnd, ChildNumber, ChildSignal, FromPod, MAX_MARK_BYTES, MAX_OUTPUT_BYTES, MarkReader, OutputStream, Part, PodEvent,
+        PodWork, StartChild,
     },
 };
 use nix::{
@@ -23,6 +24,8 @@ use super::{connection::Sender, reaper::Reaper};
 
 /// How long output may still be read after the end: a process that has left the group may hold the pipe open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
+/// How much is read at once: with what was held back of a mark, it fits into a frame.
+const READ_BYTES: usize = MAX_OUTPUT_BYTES - MAX_MARK_BYTES;
 /// The program of this process, even if its file was replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
@@ -45,7 +48,7 @@ impl Child {
         let mut command = Command::new(OWN_PROGRAM);
         // As it is called, for those who list processes.
         command.arg0(std::env::args_os().next().unwrap_or_default());
-        command.env(variables::ROLE, "worker").envs(environment);
+        command.env(variables::ROLE, "worker").env(variables::OUTPUT_MARKS, "1").envs(environment);
         // The worker reaches the platform with a key of its own.
         command.env_remove(variables::POD_URL).env_remove(variables::POD_KEY);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -109,7 +112,10 @@ impl Watched {
         // In order with its output.
         sender.output(FromPod::Event(PodEvent::Started { child: number })).await;
         let copying = [(stdout, OutputStream::Stdout), (stderr, OutputStream::Stderr)]
-            .map(|(from, to)| AbortOnDropHandle::new(tokio::spawn(copy(from, number, to, sender.clone()))));
+            .map(|(from, to)| {
+                let copy = Copy::new(number, to, sender.clone());
+                AbortOnDropHandle::new(tokio::spawn(copy.run(from)))
+            });
         // The reaper ends with the pod alone.
         let end = end.await.ok()?;
         kill_rest(group);
@@ -127,17 +133,59 @@ fn kill_rest(group: Pid) {
     }
 }
 
-/// Sends what the worker writes. Once nobody takes it, it is read all the same: a worker must not end because it writes.
-async fn copy(mut from: pipe::Receiver, child: ChildNumber, to: OutputStream, sender: Sender) {
-    let (mut buffer, mut is_taken) = (BytesMut::new(), true);
-    loop {
-        buffer.reserve(MAX_OUTPUT_BYTES);
-        // At most so much, however large the buffer is.
-        match (&mut from).take(MAX_OUTPUT_BYTES as u64).read_buf(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
+/// Sends what the worker writes to one stream, and what it is for, until the stream ends.
+struct Copy {
+    child: ChildNumber,
+    to: OutputStream,
+    sender: Sender,
+    /// What the next output is for.
+    work: Option<PodWork>,
+    /// What the platform takes it to be for.
+    told: Option<PodWork>,
+    /// Once nobody takes it, it is read all the same: a worker must not end because it writes.
+    is_taken: bool,
+}
+
+impl Copy {
+    fn new(child: ChildNumber, to: OutputStream, sender: Sender) -> Self {
+        Self { child, to, sender, work: None, told: None, is_taken: true }
+    }
+
+    async fn run(mut self, mut from: pipe::Receiver) {
+        let (mut buffer, mut marks) = (BytesMut::new(), MarkReader::default());
+        loop {
+            buffer.reserve(READ_BYTES);
+            // At most so much, however large the buffer is.
+            match (&mut from).take(READ_BYTES as u64).read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+            for part in marks.read(&buffer.split()) {
+                self.part(part).await;
+            }
         }
-        let bytes = buffer.split().freeze();
-        is_taken = is_taken && sender.output(FromPod::Output { child, to, bytes }).await;
+        if let Some(rest) = marks.end() {
+            self.part(rest).await;
+        }
+    }
+
+    async fn part(&mut self, part: Part) {
+        let (child, to) = (self.child, self.to);
+        match part {
+            // Said when there is output of it: most works print nothing.
+            Part::Work(work) => self.work = work,
+            Part::Text(text) => {
+                if self.told != self.work {
+                    self.told.clone_from(&self.work);
+                    let work = self.work.clone();
+                    self.send(FromPod::Event(PodEvent::Work { child, to, work })).await;
+                }
+                self.send(FromPod::Output { child, to, bytes: text.into() }).await;
+            }
+        }
+    }
+
+    async fn send(&mut self, frame: FromPod) {
+        self.is_taken = self.is_taken && self.sender.output(frame).await;
     }
 }

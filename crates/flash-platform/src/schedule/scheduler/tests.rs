@@ -79,6 +79,7 @@ impl Bench {
             directory: "/".into(),
             environment: Vec::new(),
             endpoints: String::new(),
+            pods: crate::supervisor::Pods::default(),
             platform: String::new(),
             commands: Vec::new().into(),
             models: Default::default(),

@@ -22,7 +22,7 @@ pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
 const LAST_LINES: usize = 20;
 
 /// The last lines of stderr, oldest first.
-pub(super) type LastLines = Arc<Mutex<VecDeque<String>>>;
+pub(crate) type LastLines = Arc<Mutex<VecDeque<String>>>;
 
 /// Both pipes' lines.
 pub(super) struct Printer {

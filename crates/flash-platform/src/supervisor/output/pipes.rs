@@ -28,7 +28,7 @@ const WAITING_CHUNKS: usize = 32;
 const AT_ONCE_BYTES: u64 = 16 * 1024;
 
 /// Both pipes of one worker.
-pub(crate) struct Output {
+pub(crate) struct PipedOutput {
     pipes: [Pipe; 2],
     current_work: CurrentWork,
     last: LastLines,
@@ -47,13 +47,13 @@ struct Pipe {
 
 /// Reads both pipes until they end.
 pub(crate) struct Pump {
-    output: Arc<Output>,
+    output: Arc<PipedOutput>,
     chunks: mpsc::Sender<(Source, Piece)>,
     /// Answered when all lines are out.
     printed: oneshot::Receiver<()>,
 }
 
-impl Output {
+impl PipedOutput {
     /// Takes over the reading ends. Nothing is read before the pump runs.
     pub(crate) fn new(
         stdout: OwnedFd,
@@ -124,7 +124,7 @@ impl Pump {
     }
 }
 
-impl Output {
+impl PipedOutput {
     async fn read(&self, pipe: &Pipe, chunks: &mpsc::Sender<(Source, Piece)>) {
         // If there is no room for another chunk, nothing is read, and only the worker waits.
         while let Ok(room) = chunks.reserve().await {

@@ -7,7 +7,7 @@ use crate::supervisor::output::{line::Line, lines::MAX_LINE_BYTES};
 struct Worker {
     stdout: io::PipeWriter,
     stderr: io::PipeWriter,
-    output: Arc<Output>,
+    output: Arc<PipedOutput>,
     pump: tokio::task::JoinHandle<()>,
     lines: mpsc::UnboundedReceiver<Line>,
     current: Arc<Mutex<Option<Work>>>,
@@ -27,7 +27,7 @@ impl Worker {
         });
         let current_work = Arc::new(move || asked.lock().clone());
         let (output, pump) =
-            Output::new(stdout_end.into(), stderr_end.into(), current_work, on_line).unwrap();
+            PipedOutput::new(stdout_end.into(), stderr_end.into(), current_work, on_line).unwrap();
         Self { stdout, stderr, output, pump: tokio::spawn(pump.run()), lines, current }
     }
 
