@@ -188,7 +188,11 @@ const WORKERS: [Variable; 16] = [
     variable(names::EXCHANGE_URL, "", "where work comes from on the Flash platform, which sets it"),
     variable(names::POD_URL, "", "where the first process of a pod finds the Flash platform, which sets it"),
     variable(names::POD_KEY, "", "the key with which it is let in, which the Flash platform sets"),
-    variable(names::OUTPUT_MARKS, "", "`1`: marks in the output which work it is for; the first process of a pod sets it"),
+    variable(
+        names::OUTPUT_MARKS,
+        "",
+        "`1`: marks in the output which work it is for; the first process of a pod sets it",
+    ),
     variable(
         names::MODEL_DIR,
         "the Hub's cache",

@@ -77,6 +77,29 @@ async fn a_job_is_done_inside_of_the_image_with_its_secrets_and_none_of_this_mac
 }
 
 #[tokio::test]
+async fn each_line_is_of_the_job_that_printed_it_however_fast_they_follow_each_other() {
+    if !has_engine() {
+        return;
+    }
+    let project = Project::new("");
+    let app = project.start();
+    let endpoint = Endpoint::of(&app, "looker");
+    let mut jobs = Vec::new();
+    for _ in 0..50 {
+        jobs.push(endpoint.run(input_for("look", json!({}))).await);
+    }
+    for job in &jobs {
+        let done = endpoint.ended(job).await;
+        assert_eq!(done["status"], "COMPLETED", "{done}");
+    }
+    // A line may come a moment after the end of its job.
+    for job in &jobs {
+        app.event("log", |line| line["text"] == "a look around" && line["job_id"] == json!(job));
+    }
+    assert_eq!(app.count("log", |line| line["text"] == "a look around"), jobs.len());
+}
+
+#[tokio::test]
 async fn a_route_is_answered_by_a_container_which_calls_another_one() {
     if !has_engine() {
         return;

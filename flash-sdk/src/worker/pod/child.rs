@@ -9,8 +9,8 @@ use bytes::BytesMut;
 use flash_protocol::{
     variables,
     wire::pod::{
-        ChildEnd, ChildNumber, ChildSignal, FromPod, MAX_MARK_BYTES, MAX_OUTPUT_BYTES, MarkReader, OutputStream, Part, PodEvent,
-        PodWork, StartChild,
+        ChildEnd, ChildNumber, ChildSignal, FromPod, MAX_MARK_BYTES, MAX_OUTPUT_BYTES, MarkReader,
+        OutputStream, Part, PodEvent, PodWork, StartChild,
     },
 };
 use nix::{
@@ -111,11 +111,10 @@ impl Watched {
         let Self { number, group, sender } = self;
         // In order with its output.
         sender.output(FromPod::Event(PodEvent::Started { child: number })).await;
-        let copying = [(stdout, OutputStream::Stdout), (stderr, OutputStream::Stderr)]
-            .map(|(from, to)| {
-                let copy = Copy::new(number, to, sender.clone());
-                AbortOnDropHandle::new(tokio::spawn(copy.run(from)))
-            });
+        let copying = [(stdout, OutputStream::Stdout), (stderr, OutputStream::Stderr)].map(|(from, to)| {
+            let copy = Copy::new(number, to, sender.clone());
+            AbortOnDropHandle::new(tokio::spawn(copy.run(from)))
+        });
         // The reaper ends with the pod alone.
         let end = end.await.ok()?;
         kill_rest(group);

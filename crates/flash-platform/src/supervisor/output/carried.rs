@@ -60,7 +60,8 @@ impl Carried {
         let before = std::mem::replace(&mut stream.work, work);
         if before.is_some() && stream.is_within_line {
             stream.is_within_line = false;
-            self.send(source, Piece { bytes: Vec::new(), work: before, ends_work: true, is_last: false }).await;
+            self.send(source, Piece { bytes: Vec::new(), work: before, ends_work: true, is_last: false })
+                .await;
         }
     }
 

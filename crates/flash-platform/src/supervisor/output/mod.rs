@@ -20,9 +20,9 @@ mod pipes;
 
 use std::sync::Arc;
 
+pub(super) use carried::Carried;
 pub(super) use line::{CurrentWork, OnLine};
 pub(crate) use line::{Line, Source, Work};
-pub(super) use carried::Carried;
 pub(crate) use lines::LastLines;
 pub(super) use pipes::PipedOutput;
 

@@ -1,16 +1,11 @@
 //! The connection to the first process of a pod: brings it the worker's variables and signals, and takes the worker's output
 //! and end from it.
-use std::{
-    io,
-    os::unix::process::ExitStatusExt as _,
-    process::ExitStatus,
-    time::Duration,
-};
+use std::{io, os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration};
 
 use bytes::Bytes;
 use flash_protocol::wire::pod::{
-    ChildEnd, ChildNumber, ChildSignal, FromPod, MAX_FRAME_BYTES, OutputStream, PodEvent, PodWork, StartChild,
-    ToPod,
+    ChildEnd, ChildNumber, ChildSignal, FromPod, MAX_FRAME_BYTES, OutputStream, PodEvent, PodWork,
+    StartChild, ToPod,
 };
 use futures_util::{
     SinkExt as _, StreamExt as _,
@@ -195,16 +190,13 @@ mod tests {
         let signal = ToPod::Signal { child: CHILD, signal: ChildSignal::Terminate };
         assert_eq!(first_process.next().await, Some(signal));
         let work = PodWork { request_id: "req".to_owned(), job_id: None };
-        let is_of_work =
-            PodEvent::Work { child: CHILD, to: OutputStream::Stdout, work: Some(work.clone()) };
+        let is_of_work = PodEvent::Work { child: CHILD, to: OutputStream::Stdout, work: Some(work.clone()) };
         first_process.send(printed(CHILD, b"one\n")).await;
         first_process.send(FromPod::Event(is_of_work)).await;
         first_process.send(printed(CHILD, b"tw")).await;
         first_process.send(printed(CHILD + 1, b"of another")).await;
         first_process.send(printed(CHILD, b"o")).await;
-        first_process
-            .send(FromPod::Event(PodEvent::Ended { child: CHILD, end: ChildEnd::Code(3) }))
-            .await;
+        first_process.send(FromPod::Event(PodEvent::Ended { child: CHILD, end: ChildEnd::Code(3) })).await;
         assert_eq!(first_process.next().await, Some(ToPod::Leave));
         let End::Worker(status) = end.await.unwrap() else { panic!("another end") };
         assert_eq!(status.code(), Some(3));
@@ -234,6 +226,9 @@ mod tests {
     #[test]
     fn an_end_reads_as_that_of_a_process() {
         assert_eq!(status(ChildEnd::Signal(9)).signal(), Some(9));
-        assert_eq!((status(ChildEnd::Code(0)).success(), status(ChildEnd::Code(255)).code()), (true, Some(255)));
+        assert_eq!(
+            (status(ChildEnd::Code(0)).success(), status(ChildEnd::Code(255)).code()),
+            (true, Some(255))
+        );
     }
 }

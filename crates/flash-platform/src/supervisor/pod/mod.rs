@@ -51,11 +51,7 @@ pub(super) struct Pod {
 
 impl Pod {
     /// Starts it with its share of the machine, its worker's output going to `on_line`.
-    pub(super) async fn spawn(
-        spec: Spec,
-        lifeline: &Lifeline,
-        on_line: OnLine,
-    ) -> Result<Self, SpawnError> {
+    pub(super) async fn spawn(spec: Spec, lifeline: &Lifeline, on_line: OnLine) -> Result<Self, SpawnError> {
         let Spec { container: spec, pod, environment } = spec;
         let program = spec.engine.program().into();
         let output = Carried::new(on_line.clone()).map_err(|source| SpawnError { program, source })?;
@@ -64,8 +60,7 @@ impl Pod {
         let container = Container::spawn(spec, lifeline, Arc::new(|| None), on_line).await?;
         let (signals, received) = mpsc::unbounded_channel();
         let joined = CancellationToken::new();
-        let connection =
-            Connection { pod, joined: joined.clone(), environment, signals: received, output };
+        let connection = Connection { pod, joined: joined.clone(), environment, signals: received, output };
         Ok(Self {
             container,
             last_lines,
@@ -106,7 +101,8 @@ impl Pod {
     pub(super) async fn wait(&mut self) -> io::Result<Exit> {
         self.until_ended().await?;
         if self.end.is_none() && self.joined.is_cancelled() {
-            self.end = tokio::time::timeout(LAST_FRAMES, &mut self.connection).await.ok().and_then(Result::ok);
+            self.end =
+                tokio::time::timeout(LAST_FRAMES, &mut self.connection).await.ok().and_then(Result::ok);
         }
         self.connection.abort();
         let status = match &self.end {

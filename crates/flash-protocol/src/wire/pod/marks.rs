@@ -158,7 +158,8 @@ mod tests {
     fn marks_are_found_wherever_the_output_is_cut() {
         let (one, two) = (work("req-1", Some("job-1")), work("req-2", None));
         let marks = [Some(&one), Some(&two), None].map(|work| mark(work).unwrap());
-        let bytes = [b"before\n".as_slice(), &marks[0], b"a\nb", &marks[1], &marks[2], b"\x1b[1mbold\n"].concat();
+        let bytes =
+            [b"before\n".as_slice(), &marks[0], b"a\nb", &marks[1], &marks[2], b"\x1b[1mbold\n"].concat();
         let expected = [
             text("before\n"),
             Part::Work(Some(one)),
@@ -185,7 +186,11 @@ mod tests {
             &long,
         ] {
             for size in [1, 3, 4096] {
-                assert_eq!(read(no_mark.as_bytes(), size), [text(no_mark)], "{no_mark:?} in pieces of {size}");
+                assert_eq!(
+                    read(no_mark.as_bytes(), size),
+                    [text(no_mark)],
+                    "{no_mark:?} in pieces of {size}"
+                );
             }
         }
     }
