@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
 };
 
@@ -67,6 +70,8 @@ struct Hub {
     /// Contents are sent up to this byte; the rest waits.
     limit: watch::Sender<u64>,
     sent: Mutex<u64>,
+    /// How many contents are under way.
+    sending: AtomicUsize,
 }
 
 struct Model {
@@ -84,6 +89,7 @@ impl FakeHub {
             requests: Mutex::default(),
             limit: watch::channel(u64::MAX).0,
             sent: Mutex::default(),
+            sending: AtomicUsize::new(0),
         });
         let (stop, stopped) = oneshot::channel::<()>();
         let (told, endpoint) = std::sync::mpsc::channel();
@@ -140,6 +146,12 @@ impl FakeHub {
     /// The requests so far, each as `METHOD path`, and ` +token` if it had one.
     pub fn requests(&self) -> Vec<String> {
         self.state.requests.lock().unwrap().clone()
+    }
+
+    /// Whether no content is under way: it has been sent, or the end of its client was noticed. Until then, a client that has
+    /// ended may still be sent bytes, which count.
+    pub fn is_idle(&self) -> bool {
+        self.state.sending.load(Ordering::Acquire) == 0
     }
 
     /// Bytes of contents that were handed to connections.
@@ -370,22 +382,39 @@ fn send(hub: &Arc<Hub>, content: Bytes, method: &Method, headers: &HeaderMap) ->
     response
 }
 
+/// A content under way, until it is dropped.
+struct Sending(Arc<Hub>);
+
+impl Sending {
+    fn new(hub: Arc<Hub>) -> Self {
+        hub.sending.fetch_add(1, Ordering::AcqRel);
+        Self(hub)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.sending.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// In pieces, each when the limit allows it. A content that is cut ends with an error, which ends the connection.
 fn body(hub: Arc<Hub>, bytes: Bytes, start: u64, cut: Option<usize>) -> Body {
     let end = cut.map_or(bytes.len(), |cut| cut.min(bytes.len()));
-    let pieces = stream::unfold((hub, 0usize), move |(hub, at)| {
+    let pieces = stream::unfold((Sending::new(hub), 0usize), move |(sending, at)| {
         let bytes = bytes.clone();
         async move {
             if at >= end {
                 return None;
             }
+            let hub = &sending.0;
             let mut limit = hub.limit.subscribe();
             let allowed = *limit.wait_for(|limit| *limit > start + at as u64).await.ok()?;
             let room = usize::try_from(allowed - start - at as u64).unwrap_or(usize::MAX);
             let piece = bytes.slice(at..end.min(at + PIECE.min(room)));
             *hub.sent.lock().unwrap() += piece.len() as u64;
             let at = at + piece.len();
-            Some((Ok::<_, io::Error>(piece), (hub, at)))
+            Some((Ok::<_, io::Error>(piece), (sending, at)))
         }
     });
     let ending = stream::iter(cut).then(|_| async {

@@ -403,6 +403,11 @@ fn a_download_killed_at_20_points_leaves_nothing_corrupt_and_continues() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
+        // Before it may send more, which nobody would take.
+        while !setup.hub.is_idle() {
+            assert!(Instant::now() < deadline, "the Hub has not noticed the end of its client");
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let there = blobs(&setup);
         assert!(there.keys().all(|name| name.ends_with(".incomplete")), "{there:?}");
         assert!(!setup.repo().join("snapshots").exists(), "nothing is named before it is whole");

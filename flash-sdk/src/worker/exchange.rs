@@ -10,7 +10,7 @@ use flash_protocol::{
         exchange::{
             self, ATTACHMENTS_HEADER, BatchFrame, DoneFrame, EndedBy, FrameFormat, JobFrame,
             MAX_RESULT_BYTES, OutputFrame, PROTOCOL, Queued, READS_SHORT, REPORTS_HEADER, ReadyFrame,
-            TAKES_METRICS, ToPlatform, ToWorker, Writer,
+            SENDS_KEY_HEADER, TAKES_METRICS, ToPlatform, ToWorker, Writer,
         },
         job::ErrorText,
     },
@@ -110,9 +110,12 @@ pub(super) async fn run_load_balanced(
     shutdown: Shutdown,
     health: &Health,
 ) -> Result<(), String> {
-    let server = Server::bind(settings, functions.clone()).await?;
+    let mut server = Server::bind(settings, functions.clone()).await?;
     let http_port = Some(server.port());
     let connection = Connection::open(address).await?;
+    if connection.sends_key {
+        server.ask_for(&address.key);
+    }
     health.report_to(connection.frames.clone());
     let _loads = connection.report();
     if let Some(peers) = peers {
@@ -185,19 +188,28 @@ struct Connection {
     calls: Calls,
     takes_reports: bool,
     takes_metrics: bool,
+    sends_key: bool,
 }
 
 impl Connection {
     async fn open(address: &ExchangeAddress) -> Result<Self, String> {
         let problem = |reason: String| format!("could not open the exchange at {}: {reason}", address.url);
-        let Upgraded { connection, format, takes_reports, takes_metrics } =
+        let Upgraded { connection, format, takes_reports, takes_metrics, sends_key } =
             tokio::time::timeout(CONNECT, upgrade(address))
                 .await
                 .map_err(|_| problem("no answer".to_owned()))?
                 .map_err(problem)?;
         let (frames, queued) = exchange::queue(format);
         let calls = Calls::new(frames.clone());
-        Ok(Self { stream: TokioIo::new(connection), queued, frames, calls, takes_reports, takes_metrics })
+        Ok(Self {
+            stream: TokioIo::new(connection),
+            queued,
+            frames,
+            calls,
+            takes_reports,
+            takes_metrics,
+            sends_key,
+        })
     }
 
     /// Runs both directions until one side ends it.
@@ -224,6 +236,8 @@ struct Upgraded {
     format: FrameFormat,
     takes_reports: bool,
     takes_metrics: bool,
+    /// With requests to the worker's port.
+    sends_key: bool,
 }
 
 async fn upgrade(address: &ExchangeAddress) -> Result<Upgraded, String> {
@@ -233,7 +247,8 @@ async fn upgrade(address: &ExchangeAddress) -> Result<Upgraded, String> {
     let reports = answer.get(REPORTS_HEADER);
     let (takes_reports, takes_metrics) =
         (reports.is_some(), reports.is_some_and(|value| value == TAKES_METRICS));
-    Ok(Upgraded { connection, format, takes_reports, takes_metrics })
+    let sends_key = answer.contains_key(SENDS_KEY_HEADER);
+    Ok(Upgraded { connection, format, takes_reports, takes_metrics, sends_key })
 }
 
 /// A job's ID and attempt. The same job may arrive again while its stopped attempt is still ending.

@@ -13,6 +13,7 @@ use std::{
 use axum::{
     Router,
     extract::{DefaultBodyLimit, RawPathParams, Request, State},
+    middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{self, MethodFilter},
 };
@@ -23,13 +24,14 @@ use flash_protocol::{
         envelope::Envelope,
         error_body,
         events::KeptId,
-        exchange::{GENERATED_HEADER, HELD_HEADER},
+        exchange::{GENERATED_HEADER, HELD_HEADER, WORKER_KEY_HEADER},
         identity::{RequestId, TraceParent},
         unsupported_coding,
     },
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use subtle::ConstantTimeEq as _;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -54,6 +56,9 @@ use crate::{
 /// Larger request bodies are refused with 413, unless the worker type sets a limit of its own: the provider's limit
 /// for load-balanced endpoints.
 const MAX_BODY_MIB: u32 = 30;
+
+/// Where a load balancer asks whether the worker is ready.
+const PING: &str = "/ping";
 
 /// The listening worker.
 pub(super) struct Server {
@@ -118,6 +123,11 @@ impl Server {
         self.requests.clone()
     }
 
+    /// From now on, requests over HTTP need this key, which the platform sends. Pings do not.
+    pub(super) fn ask_for(&mut self, key: &str) {
+        self.router = asking_for(std::mem::take(&mut self.router), key);
+    }
+
     /// The port that it listens on.
     pub(super) fn port(&self) -> u16 {
         self.port
@@ -166,7 +176,7 @@ async fn listen(host: &str, port: u16) -> Result<TcpListener, String> {
 
 /// Everything that this worker answers.
 fn routes(shared: Arc<Shared>) -> Result<Router, String> {
-    let mut router = Router::new().route("/ping", routing::get(ping));
+    let mut router = Router::new().route(PING, routing::get(ping));
     for function in shared.functions.iter() {
         let Some(route) = function.route else { continue };
         let method = http::Method::from_bytes(route.method.as_bytes()).map_err(|error| error.to_string())?;
@@ -181,6 +191,26 @@ fn routes(shared: Arc<Shared>) -> Result<Router, String> {
     }
     let limit = DefaultBodyLimit::max(shared.max_body_mib as usize * 1024 * 1024);
     Ok(router.layer(limit).with_state(shared))
+}
+
+fn asking_for(router: Router, key: &str) -> Router {
+    let key: Arc<str> = key.strip_prefix("Bearer ").unwrap_or(key).into();
+    router.layer(middleware::from_fn(move |request, next| with_key(key.clone(), request, next)))
+}
+
+/// Passes a request on that has the worker's key, without it. Others would get past the keys and limits of the platform.
+async fn with_key(key: Arc<str>, mut request: Request, next: Next) -> Response {
+    let given = request.headers_mut().remove(WORKER_KEY_HEADER);
+    let is_same = given.is_some_and(|given| given.as_bytes().ct_eq(key.as_bytes()).into());
+    if is_same || request.uri().path() == PING {
+        return next.run(request).await;
+    }
+    let error = WireError::new(
+        ErrorKind::Refused,
+        "this port is for the Flash platform only: send the request to the platform's address",
+    );
+    (StatusCode::UNAUTHORIZED, [(header::CONTENT_TYPE, "application/json")], error_body(&error, None, None))
+        .into_response()
 }
 
 async fn ping(State(shared): State<Arc<Shared>>) -> StatusCode {
@@ -443,4 +473,40 @@ fn refuse(status: StatusCode, error: WireError, shared: &Shared, request_id: &st
     }
     let body = error_body(&error, shared.worker_id.to_str().ok(), Some(request_id));
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_service::Service as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_port_answers_the_platform_and_pings_alone() {
+        let seen = |headers: HeaderMap| async move { headers.contains_key(WORKER_KEY_HEADER).to_string() };
+        let router = Router::new().route("/own", routing::get(seen)).route(PING, routing::get(seen));
+        let mut router = asking_for(router, "Bearer secret");
+        let mut answer = async |path: &str, key: Option<&str>| {
+            let mut request = http::Request::get(path);
+            if let Some(key) = key {
+                request = request.header(WORKER_KEY_HEADER, key);
+            }
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            let response = router.call(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        };
+        assert_eq!(
+            answer("/own", Some("secret")).await,
+            (200, "false".to_owned()),
+            "the app does not see it"
+        );
+        assert_eq!(answer(PING, None).await.0, 200);
+        for (path, key) in [("/own", None), ("/own", Some("secre")), ("/own", Some("")), ("/none", None)] {
+            let (status, body) = answer(path, key).await;
+            assert_eq!(status, 401, "{path} {key:?}");
+            assert!(body.contains("the platform's address") && !body.contains("secret"), "{body}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use flash_protocol::wire::exchange::{AnswerFrame, FrameFormat, RequestFrame, ToWorker, Writer};
+use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -9,6 +10,8 @@ use tokio::sync::oneshot;
 #[derive(Clone)]
 pub(crate) struct Exchange {
     frames: Writer<ToWorker>,
+    /// Of the worker, for requests to its port; `None` where it cannot be in a header.
+    key: Option<HeaderValue>,
     /// `None` once the connection has ended.
     waiting: Arc<Mutex<Option<Waiting>>>,
 }
@@ -34,9 +37,18 @@ pub(crate) struct Sent {
 }
 
 impl Exchange {
-    /// Of a worker whose frames go here.
-    pub(crate) fn new(frames: Writer<ToWorker>) -> Self {
-        Self { frames, waiting: Arc::new(Mutex::new(Some(HashMap::new()))) }
+    /// Of a worker whose frames go here, and whose port asks for this key.
+    pub(crate) fn new(frames: Writer<ToWorker>, key: &str) -> Self {
+        let key = HeaderValue::from_str(key).ok().map(|mut key| {
+            key.set_sensitive(true);
+            key
+        });
+        Self { frames, key, waiting: Arc::new(Mutex::new(Some(HashMap::new()))) }
+    }
+
+    /// What its port asks for.
+    pub(crate) fn key(&self) -> Option<&HeaderValue> {
+        self.key.as_ref()
     }
 
     /// Whether the worker takes requests as frames.
@@ -106,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn each_request_gets_its_own_answer() {
         let (frames, _queued) = exchange::queue(FrameFormat::Short);
-        let exchange = Exchange::new(frames);
+        let exchange = Exchange::new(frames, "key");
         let [one, two] = [1, 2].map(|slot| exchange.send(request(slot)).unwrap());
         exchange.answered(2, answer(2, 202));
         exchange.answered(3, answer(3, 203));
@@ -121,7 +133,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_kept_of_a_request_that_was_given_up_or_never_sent() {
         let (frames, queued) = exchange::queue(FrameFormat::Short);
-        let exchange = Exchange::new(frames);
+        let exchange = Exchange::new(frames, "key");
         drop(exchange.send(request(1)).unwrap());
         exchange.answered(1, answer(1, 200));
         drop(queued);
@@ -132,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_the_connection_ends_all_waiting() {
         let (frames, _queued) = exchange::queue(FrameFormat::Short);
-        let exchange = Exchange::new(frames);
+        let exchange = Exchange::new(frames, "key");
         let sent = exchange.send(request(1)).unwrap();
         exchange.ended();
         assert!(sent.answer().await.is_none());
@@ -141,7 +153,7 @@ mod tests {
 
     #[test]
     fn only_a_worker_that_reads_short_frames_takes_requests() {
-        let takes = |format| Exchange::new(exchange::queue(format).0).takes_requests();
+        let takes = |format| Exchange::new(exchange::queue(format).0, "key").takes_requests();
         let all = [FrameFormat::Json, FrameFormat::Attachments, FrameFormat::Short];
         assert_eq!(all.map(takes), [false, false, true]);
     }

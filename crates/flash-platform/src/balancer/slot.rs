@@ -6,6 +6,7 @@ use std::{
 };
 
 use flash_protocol::GenerationsByModel;
+use http::HeaderValue;
 use tokio::sync::oneshot;
 
 use super::{Balancer, Exchange};
@@ -50,6 +51,11 @@ impl Slot {
     /// Where the request can be sent as a frame; `None` where it cannot.
     pub(crate) fn exchange(&self) -> Option<&Exchange> {
         self.exchange.as_ref().filter(|exchange| exchange.takes_requests())
+    }
+
+    /// What the worker's port asks for; `None` if it asks for nothing.
+    pub(crate) fn worker_key(&self) -> Option<&HeaderValue> {
+        self.exchange.as_ref()?.key()
     }
 
     /// Its name in frames on [`Slot::exchange`], where a worker always knows it.

@@ -17,7 +17,7 @@ use flash_protocol::{
         exchange::{
             self, ATTACHMENTS_HEADER, BatchFrame, BatchedJob, CallFrame, ChunksReadFrame, DoneFrame,
             FrameFormat, GeneratedFrame, PROTOCOL, ParkedFrame, READS_SHORT, REPORTS_HEADER, ReadyFrame,
-            ReplyFrame, ReplyResult, TAKES_METRICS, ToPlatform, ToWorker, Writer,
+            ReplyFrame, ReplyResult, SENDS_KEY_HEADER, TAKES_METRICS, ToPlatform, ToWorker, Writer,
         },
     },
 };
@@ -34,7 +34,7 @@ use super::{
     nesting,
     state::GatewayState,
     streamed_call::{Delivery, Window},
-    worker_key::admit,
+    worker_key::{admit, key_in},
 };
 use crate::{
     balancer::{Answered, Exchange},
@@ -58,6 +58,7 @@ pub(super) async fn open(
     if request.headers().get(header::UPGRADE).is_none_or(|protocol| protocol != PROTOCOL) {
         return Err(Refusal::bad_request(format!("expected `Upgrade: {PROTOCOL}`")));
     }
+    let key = key_in(request.headers()).to_owned();
     let format = FrameFormat::of_header(request.headers().get(ATTACHMENTS_HEADER).map(HeaderValue::as_bytes));
     let upgraded = hyper::upgrade::on(&mut request);
     let (releases, tasks) = (state.releases.clone(), state.tasks.clone());
@@ -65,7 +66,7 @@ pub(super) async fn open(
         let Ok(upgraded) = upgraded.await else { return };
         let (frames, queued) = exchange::queue(format);
         let Some(pulse) = pool.pulse(&worker) else { return };
-        let (requests, calls) = (Exchange::new(frames.clone()), HashMap::new());
+        let (requests, calls) = (Exchange::new(frames.clone(), &key), HashMap::new());
         let mut session = Session { releases, pool, worker, pulse, frames, requests, calls, tasks };
         // Flash workers ping, but one may become silent before its first ping.
         session.pulse.pings();
@@ -79,6 +80,7 @@ pub(super) async fn open(
         (header::UPGRADE, HeaderValue::from_static(PROTOCOL)),
         (HeaderName::from_static(ATTACHMENTS_HEADER), HeaderValue::from_static(READS_SHORT)),
         (HeaderName::from_static(REPORTS_HEADER), HeaderValue::from_static(TAKES_METRICS)),
+        (HeaderName::from_static(SENDS_KEY_HEADER), HeaderValue::from_static("1")),
     ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }

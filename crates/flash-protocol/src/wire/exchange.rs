@@ -62,6 +62,13 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Tells a worker the slot of the request that it serves.
 pub const SLOT_HEADER: &str = "x-flash-slot";
 
+/// In the answer `101`: each request over HTTP to the worker's port has the worker's key in [`WORKER_KEY_HEADER`], so the
+/// worker refuses those without it.
+pub const SENDS_KEY_HEADER: &str = "x-flash-sends-key";
+
+/// See [`SENDS_KEY_HEADER`].
+pub const WORKER_KEY_HEADER: &str = "x-flash-worker-key";
+
 /// In an answer: a thread of the request still runs, so its slot is not free after the last byte.
 pub const HELD_HEADER: &str = "x-flash-held";
 

@@ -6,7 +6,7 @@ use flash_protocol::{
     GenerationsByModel,
     wire::{
         Nesting,
-        exchange::{GENERATED_HEADER, HELD_HEADER, SLOT_HEADER},
+        exchange::{GENERATED_HEADER, HELD_HEADER, SLOT_HEADER, WORKER_KEY_HEADER},
     },
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
@@ -220,7 +220,9 @@ impl Route<'_> {
         forwarded::announce(&mut head.headers, client);
         // The platform itself answers `100 Continue`.
         head.headers.remove(header::EXPECT);
+        // Those of a client say nothing.
         head.headers.remove(SLOT_HEADER);
+        head.headers.remove(WORKER_KEY_HEADER);
         if let Some(name) = slot.name() {
             head.headers.insert(SLOT_HEADER, HeaderValue::from(name));
         }

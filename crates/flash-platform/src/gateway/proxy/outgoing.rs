@@ -3,7 +3,6 @@
 //! A frame is short both ways, as far as known. What is not goes over HTTP, where each side can make the other one wait. Which
 //! worker gets a request, and what becomes of its answer, is decided elsewhere.
 use std::{
-    net::SocketAddr,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +12,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use flash_protocol::wire::exchange::{Fields, MAX_BODY_BYTES, MAX_FIELDS, RequestFrame};
+use flash_protocol::wire::exchange::{Fields, MAX_BODY_BYTES, MAX_FIELDS, RequestFrame, WORKER_KEY_HEADER};
 use http::{
     Uri,
     request::Parts,
@@ -103,7 +102,7 @@ impl Outgoing {
                     Some(read) => whole(read.clone()),
                     None => self.upload.lend(),
                 };
-                send(over_http(head, slot.address, self.target.clone(), body)?).await
+                send(over_http(head, slot, self.target.clone(), body)?).await
             }
         }
     }
@@ -133,7 +132,7 @@ impl Outgoing {
         match sent.answer().await {
             Some(Answered::Whole(answer)) => response_of(answer)
                 .ok_or_else(|| Failure::BrokeOff("it answered with what is no answer".to_owned())),
-            Some(Answered::Parked(path)) => send(parked(slot.address, &path)?).await,
+            Some(Answered::Parked(path)) => send(parked(slot, &path)?).await,
             Some(Answered::NotTaken) => Err(Failure::Unsent),
             None => Err(Failure::BrokeOff("its exchange has ended".to_owned())),
         }
@@ -147,20 +146,24 @@ fn whole(bytes: Bytes) -> Lent {
 }
 
 /// Asks for an answer that a worker keeps at this path.
-fn parked(address: SocketAddr, path: &str) -> Result<http::Request<Lent>, Failure> {
+fn parked(slot: &Slot, path: &str) -> Result<http::Request<Lent>, Failure> {
     let path = path.parse().map_err(|_| Failure::BrokeOff("it named no path of its answer".to_owned()))?;
     let (head, ()) = http::Request::new(()).into_parts();
-    over_http(head, address, path, whole(Bytes::new()))
+    over_http(head, slot, path, whole(Bytes::new()))
 }
 
-/// A request to the port of a worker.
+/// A request to the port of the slot's worker.
 fn over_http(
     mut head: Parts,
-    address: SocketAddr,
+    slot: &Slot,
     target: PathAndQuery,
     body: Lent,
 ) -> Result<http::Request<Lent>, Failure> {
-    let uri = Uri::builder().scheme(Scheme::HTTP).authority(address.to_string()).path_and_query(target);
+    if let Some(key) = slot.worker_key() {
+        head.headers.insert(WORKER_KEY_HEADER, key.clone());
+    }
+    let address = slot.address.to_string();
+    let uri = Uri::builder().scheme(Scheme::HTTP).authority(address).path_and_query(target);
     // A path that does not begin with a slash has no place behind an address.
     head.uri = uri.build().map_err(|error| Failure::BrokeOff(error.to_string()))?;
     Ok(http::Request::from_parts(head, body))
