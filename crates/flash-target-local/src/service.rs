@@ -65,7 +65,7 @@ fn serve(manager: Manager, report: &SharedReport) -> Result<(), End> {
     }
     let runtime =
         flash_platform::runtime().map_err(|error| problem("could not start the async runtime for", error))?;
-    let served = runtime.block_on(host(&directory, manager, report));
+    let served = runtime.block_on(Box::pin(host(&directory, manager, report)));
     // Blocking work that hangs must not keep the process alive.
     runtime.shutdown_timeout(LAST_ANSWERS);
     drop(lock);

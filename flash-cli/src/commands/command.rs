@@ -1,4 +1,6 @@
 //! What all commands have in common: what they get, what they return, and what happens to their output at the end.
+use std::pin::Pin;
+
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -66,6 +68,8 @@ impl Context {
     /// # Errors
     /// Those of the code, and when no runtime can be started.
     pub(super) fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        // Boxed, so that the loop that polls it is compiled once and not with each command in it.
+        let work: Pin<Box<dyn Future<Output = _> + '_>> = Box::pin(work);
         self.runtime()?.block_on(work)
     }
 }
