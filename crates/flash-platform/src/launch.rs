@@ -161,7 +161,10 @@ impl Launch {
             (variables::POD_URL, format!("{}/pod/{id}", self.base(worker_type))),
             (variables::POD_KEY, key.clone()),
         ];
-        let container = images.start(id, container(id, image, own.map(owned).into()));
+        // Some of them are secrets, too.
+        let environment = inherited().chain(environment).collect();
+        let spec = ContainerSpec { environment: own.map(owned).into(), ..container(id, image, Vec::new()) };
+        let container = images.start(id, spec);
         Start::Pod { container, pod: self.pods.expect(id.to_string(), key), environment }
     }
 
@@ -302,19 +305,23 @@ fn with_port(word: &str, port: Option<u16>) -> String {
 }
 
 /// A container does not inherit environment variables, so those that a process would inherit are passed too.
-fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> ContainerSpec {
+fn inherited() -> impl Iterator<Item = (String, String)> {
     // Names that are not Unicode are of neither kind.
-    let inherited = std::env::vars_os().filter_map(|(name, value)| {
+    std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
         let is_wanted = name == variables::RUNPOD_LOG_LEVEL || name.starts_with(OF_TRACES);
         Some((name, value.into_string().ok()?)).filter(|_| is_wanted)
-    });
+    })
+}
+
+/// With what a process would inherit.
+fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> ContainerSpec {
     ContainerSpec {
         name: format!("flash-{id}"),
         image: image.to_owned(),
         entrypoint: Vec::new(),
         arguments: Vec::new(),
-        environment: inherited.chain(environment).collect(),
+        environment: inherited().chain(environment).collect(),
         resources: None,
         shm_mib: None,
         gpus: Vec::new(),

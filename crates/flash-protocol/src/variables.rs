@@ -31,7 +31,7 @@ pub const EXCHANGE_URL: &str = "FLASH_EXCHANGE_URL";
 pub const POD_URL: &str = "FLASH_POD_URL";
 /// The key with which it is let in. Workers in the pod do not get it. Set by the Flash platform.
 pub const POD_KEY: &str = "FLASH_POD_KEY";
-/// `1`: the worker marks in its output which work it prints for ([`mark`](crate::wire::pod::mark)). Set by the first process
+/// A nonce: the worker marks in its output which work it prints for ([`mark`](crate::wire::pod::mark)). Set by the first process
 /// of a pod.
 pub const OUTPUT_MARKS: &str = "FLASH_OUTPUT_MARKS";
 /// Seconds for which a worker keeps trying to post a finished result (default 600).

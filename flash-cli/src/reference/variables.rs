@@ -191,7 +191,7 @@ const WORKERS: [Variable; 16] = [
     variable(
         names::OUTPUT_MARKS,
         "",
-        "`1`: marks in the output which work it is for; the first process of a pod sets it",
+        "marks the output with the work that it is for; the first process of a pod sets a nonce",
     ),
     variable(
         names::MODEL_DIR,

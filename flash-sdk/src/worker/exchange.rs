@@ -113,8 +113,8 @@ pub(super) async fn run_load_balanced(
     let mut server = Server::bind(settings, functions.clone()).await?;
     let http_port = Some(server.port());
     let connection = Connection::open(address).await?;
-    if connection.sends_key {
-        server.ask_for(&address.key);
+    if let Some(key) = &connection.sends_key {
+        server.ask_for(key);
     }
     health.report_to(connection.frames.clone());
     let _loads = connection.report();
@@ -188,7 +188,7 @@ struct Connection {
     calls: Calls,
     takes_reports: bool,
     takes_metrics: bool,
-    sends_key: bool,
+    sends_key: Option<String>,
 }
 
 impl Connection {
@@ -237,7 +237,7 @@ struct Upgraded {
     takes_reports: bool,
     takes_metrics: bool,
     /// With requests to the worker's port.
-    sends_key: bool,
+    sends_key: Option<String>,
 }
 
 async fn upgrade(address: &ExchangeAddress) -> Result<Upgraded, String> {
@@ -247,7 +247,7 @@ async fn upgrade(address: &ExchangeAddress) -> Result<Upgraded, String> {
     let reports = answer.get(REPORTS_HEADER);
     let (takes_reports, takes_metrics) =
         (reports.is_some(), reports.is_some_and(|value| value == TAKES_METRICS));
-    let sends_key = answer.contains_key(SENDS_KEY_HEADER);
+    let sends_key = answer.get(SENDS_KEY_HEADER).and_then(|key| key.to_str().ok()).map(str::to_owned);
     Ok(Upgraded { connection, format, takes_reports, takes_metrics, sends_key })
 }
 

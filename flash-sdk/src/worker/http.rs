@@ -194,11 +194,11 @@ fn routes(shared: Arc<Shared>) -> Result<Router, String> {
 }
 
 fn asking_for(router: Router, key: &str) -> Router {
-    let key: Arc<str> = key.strip_prefix("Bearer ").unwrap_or(key).into();
+    let key: Arc<str> = key.into();
     router.layer(middleware::from_fn(move |request, next| with_key(key.clone(), request, next)))
 }
 
-/// Passes a request on that has the worker's key, without it. Others would get past the keys and limits of the platform.
+/// Passes a request on that has the key of the port, without it. Others would get past the keys and limits of the platform.
 async fn with_key(key: Arc<str>, mut request: Request, next: Next) -> Response {
     let given = request.headers_mut().remove(WORKER_KEY_HEADER);
     let is_same = given.is_some_and(|given| given.as_bytes().ct_eq(key.as_bytes()).into());
@@ -485,7 +485,7 @@ mod tests {
     async fn the_port_answers_the_platform_and_pings_alone() {
         let seen = |headers: HeaderMap| async move { headers.contains_key(WORKER_KEY_HEADER).to_string() };
         let router = Router::new().route("/own", routing::get(seen)).route(PING, routing::get(seen));
-        let mut router = asking_for(router, "Bearer secret");
+        let mut router = asking_for(router, "secret");
         let mut answer = async |path: &str, key: Option<&str>| {
             let mut request = http::Request::get(path);
             if let Some(key) = key {

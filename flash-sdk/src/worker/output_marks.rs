@@ -25,8 +25,8 @@ pub(super) struct Begun(Option<u64>);
 /// A job or request begins.
 pub(super) fn begin(request_id: &str, job_id: Option<&str>) -> Begun {
     let marks = MARKS.get_or_init(|| {
-        let is_wanted = variables::get(variables::OUTPUT_MARKS).is_some_and(|value| value == "1");
-        is_wanted.then(Mutex::default)
+        let nonce = variables::get(variables::OUTPUT_MARKS)?;
+        Some(Mutex::new(Marks { nonce, works: Works::default(), written: Default::default() }))
     });
     let Some(marks) = marks else { return Begun(None) };
     let work = PodWork { request_id: request_id.to_owned(), job_id: job_id.map(str::to_owned) };
@@ -46,8 +46,8 @@ impl Drop for Begun {
     }
 }
 
-#[derive(Default)]
 struct Marks {
+    nonce: String,
     works: Works,
     /// What the last mark says, in stdout and in stderr.
     written: [Option<PodWork>; 2],
@@ -60,7 +60,7 @@ impl Marks {
         for (stream, written) in [stdout.as_fd(), stderr.as_fd()].into_iter().zip(&mut self.written) {
             // One that does not fit in now is written with the next change: a full pipe must not hold up this worker,
             // and its log is behind anyway.
-            if written.as_ref() != current && put(stream, current) {
+            if written.as_ref() != current && put(stream, &self.nonce, current) {
                 *written = current.cloned();
             }
         }
@@ -68,9 +68,9 @@ impl Marks {
 }
 
 /// Writes a mark, if there is room for it. `false` if not.
-fn put(stream: BorrowedFd<'_>, work: Option<&PodWork>) -> bool {
+fn put(stream: BorrowedFd<'_>, nonce: &str, work: Option<&PodWork>) -> bool {
     // An id that cannot be in a mark: better none than that of the work before.
-    let Some(mark) = mark(work).or_else(|| mark(None)) else { return false };
+    let Some(mark) = mark(nonce, work).or_else(|| mark(nonce, None)) else { return false };
     let mut room = [PollFd::new(stream, PollFlags::POLLOUT)];
     let has_room = poll(&mut room, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
     // A mark is shorter than what a pipe with room takes at once.
@@ -129,11 +129,11 @@ mod tests {
     #[test]
     fn a_full_pipe_holds_nobody_up() {
         let (mut reader, writer) = std::io::pipe().unwrap();
-        assert!(put(writer.as_fd(), Some(&work("one"))));
-        while put(writer.as_fd(), None) {}
+        assert!(put(writer.as_fd(), "n", Some(&work("one"))));
+        while put(writer.as_fd(), "n", None) {}
         let mut some = vec![0; 1 << 16];
         let read = reader.read(&mut some).unwrap();
-        assert!(some[..read].starts_with(&mark(Some(&work("one"))).unwrap()));
-        assert!(put(writer.as_fd(), None), "there is room again");
+        assert!(some[..read].starts_with(&mark("n", Some(&work("one"))).unwrap()));
+        assert!(put(writer.as_fd(), "n", None), "there is room again");
     }
 }

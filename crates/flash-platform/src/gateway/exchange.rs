@@ -34,7 +34,7 @@ use super::{
     nesting,
     state::GatewayState,
     streamed_call::{Delivery, Window},
-    worker_key::{admit, key_in},
+    worker_key::admit,
 };
 use crate::{
     balancer::{Answered, Exchange},
@@ -58,7 +58,8 @@ pub(super) async fn open(
     if request.headers().get(header::UPGRADE).is_none_or(|protocol| protocol != PROTOCOL) {
         return Err(Refusal::bad_request(format!("expected `Upgrade: {PROTOCOL}`")));
     }
-    let key = key_in(request.headers()).to_owned();
+    let key = uuid::Uuid::new_v4().simple().to_string();
+    let sends_key = HeaderValue::try_from(&key).ok();
     let format = FrameFormat::of_header(request.headers().get(ATTACHMENTS_HEADER).map(HeaderValue::as_bytes));
     let upgraded = hyper::upgrade::on(&mut request);
     let (releases, tasks) = (state.releases.clone(), state.tasks.clone());
@@ -80,9 +81,12 @@ pub(super) async fn open(
         (header::UPGRADE, HeaderValue::from_static(PROTOCOL)),
         (HeaderName::from_static(ATTACHMENTS_HEADER), HeaderValue::from_static(READS_SHORT)),
         (HeaderName::from_static(REPORTS_HEADER), HeaderValue::from_static(TAKES_METRICS)),
-        (HeaderName::from_static(SENDS_KEY_HEADER), HeaderValue::from_static("1")),
     ];
-    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+    let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
+    if let Some(key) = sends_key {
+        response.headers_mut().insert(SENDS_KEY_HEADER, key);
+    }
+    Ok(response)
 }
 
 /// Decodes a frame of megabytes while the other tasks of this thread go on.

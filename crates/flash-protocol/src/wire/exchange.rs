@@ -62,8 +62,8 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Tells a worker the slot of the request that it serves.
 pub const SLOT_HEADER: &str = "x-flash-slot";
 
-/// In the answer `101`: each request over HTTP to the worker's port has the worker's key in [`WORKER_KEY_HEADER`], so the
-/// worker refuses those without it.
+/// In the answer `101`: the value is a key, which each request over HTTP to the worker's port has in
+/// [`WORKER_KEY_HEADER`], so the worker refuses those without it. It is for nothing else.
 pub const SENDS_KEY_HEADER: &str = "x-flash-sends-key";
 
 /// See [`SENDS_KEY_HEADER`].

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 
 use super::Client;
 
+/// How often the driver may find its port taken.
+const STARTS: u32 = 5;
+
 /// Chrome's WebDriver on a free port.
 pub struct Driver {
     child: Child,
@@ -23,8 +26,20 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts it.
+    /// Starts it, again if its port is taken: it takes a free one of IPv4 and needs the same one of IPv6.
     pub fn start() -> Self {
+        let mut said = Vec::new();
+        for _ in 0..STARTS {
+            match Self::try_start() {
+                Ok(driver) => return driver,
+                Err(lines) => said = lines,
+            }
+        }
+        panic!("chromedriver has not started in {STARTS} tries: {said:?}");
+    }
+
+    /// What it said, where it ends before it listens.
+    fn try_start() -> Result<Self, Vec<String>> {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
             .process_group(0)
@@ -34,11 +49,19 @@ impl Driver {
             .expect("chromedriver is installed: `cargo xtask test` sees to it");
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut lines = stdout.lines().map_while(Result::ok);
-        let started = lines.by_ref().find(|line| line.contains("started successfully on port")).unwrap();
+        let mut said = Vec::new();
+        let started = lines.by_ref().find(|line| {
+            said.push(line.clone());
+            line.contains("started successfully on port")
+        });
+        let Some(started) = started else {
+            child.wait().unwrap();
+            return Err(said);
+        };
         let port = started.rsplit(' ').next().unwrap().trim_end_matches('.').to_owned();
         // Reads on, so that the driver never waits for room in the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url: format!("http://127.0.0.1:{port}"), _profile: TempDir::new().unwrap() }
+        Ok(Self { child, url: format!("http://127.0.0.1:{port}"), _profile: TempDir::new().unwrap() })
     }
 
     /// A window of the usual width.

@@ -45,10 +45,11 @@ impl Child {
     /// Why it cannot be started.
     pub(super) fn start(start: StartChild, reaper: &Reaper, sender: &Sender) -> Result<Self, String> {
         let StartChild { child: number, environment } = start;
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
         let mut command = Command::new(OWN_PROGRAM);
         // As it is called, for those who list processes.
         command.arg0(std::env::args_os().next().unwrap_or_default());
-        command.env(variables::ROLE, "worker").env(variables::OUTPUT_MARKS, "1").envs(environment);
+        command.env(variables::ROLE, "worker").env(variables::OUTPUT_MARKS, &nonce).envs(environment);
         // The worker reaches the platform with a key of its own.
         command.env_remove(variables::POD_URL).env_remove(variables::POD_KEY);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -67,7 +68,7 @@ impl Child {
             pipe::Receiver::from_owned_fd(pipe).map_err(|error| error.to_string())
         };
         let (stdout, stderr) = (opened(stdout.into())?, opened(stderr.into())?);
-        let watched = Watched { number, group, sender: sender.clone() };
+        let watched = Watched { number, group, sender: sender.clone(), nonce };
         Ok(Self { number, group, watching: tokio::spawn(watched.run(stdout, stderr, end)) })
     }
 
@@ -99,6 +100,8 @@ struct Watched {
     number: ChildNumber,
     group: Pid,
     sender: Sender,
+    /// Of the marks in its output.
+    nonce: String,
 }
 
 impl Watched {
@@ -108,12 +111,13 @@ impl Watched {
         stderr: pipe::Receiver,
         end: oneshot::Receiver<ChildEnd>,
     ) -> Option<ChildEnd> {
-        let Self { number, group, sender } = self;
+        let Self { number, group, sender, nonce } = self;
         // In order with its output.
         sender.output(FromPod::Event(PodEvent::Started { child: number })).await;
         let copying = [(stdout, OutputStream::Stdout), (stderr, OutputStream::Stderr)].map(|(from, to)| {
             let copy = Copy::new(number, to, sender.clone());
-            AbortOnDropHandle::new(tokio::spawn(copy.run(from)))
+            let marks = MarkReader::new(&nonce);
+            AbortOnDropHandle::new(tokio::spawn(copy.run(from, marks)))
         });
         // The reaper ends with the pod alone.
         let end = end.await.ok()?;
@@ -141,17 +145,19 @@ struct Copy {
     work: Option<PodWork>,
     /// What the platform takes it to be for.
     told: Option<PodWork>,
+    /// Whether the last line is incomplete.
+    is_within_line: bool,
     /// Once nobody takes it, it is read all the same: a worker must not end because it writes.
     is_taken: bool,
 }
 
 impl Copy {
     fn new(child: ChildNumber, to: OutputStream, sender: Sender) -> Self {
-        Self { child, to, sender, work: None, told: None, is_taken: true }
+        Self { child, to, sender, work: None, told: None, is_within_line: false, is_taken: true }
     }
 
-    async fn run(mut self, mut from: pipe::Receiver) {
-        let (mut buffer, mut marks) = (BytesMut::new(), MarkReader::default());
+    async fn run(mut self, mut from: pipe::Receiver, mut marks: MarkReader) {
+        let mut buffer = BytesMut::new();
         loop {
             buffer.reserve(READ_BYTES);
             // At most so much, however large the buffer is.
@@ -171,16 +177,28 @@ impl Copy {
     async fn part(&mut self, part: Part) {
         let (child, to) = (self.child, self.to);
         match part {
-            // Said when there is output of it: most works print nothing.
-            Part::Work(work) => self.work = work,
-            Part::Text(text) => {
-                if self.told != self.work {
-                    self.told.clone_from(&self.work);
-                    let work = self.work.clone();
-                    self.send(FromPod::Event(PodEvent::Work { child, to, work })).await;
+            Part::Work(work) => {
+                self.work = work;
+                // Most works print nothing: what they are is said with their output. But a line that is incomplete ends here.
+                if self.is_within_line {
+                    self.tell().await;
                 }
+            }
+            Part::Text(text) => {
+                self.tell().await;
+                self.is_within_line = text.last() != Some(&b'\n');
                 self.send(FromPod::Output { child, to, bytes: text.into() }).await;
             }
+        }
+    }
+
+    /// Says what the next output is for, if that has changed.
+    async fn tell(&mut self) {
+        if self.told != self.work {
+            self.is_within_line = false;
+            self.told.clone_from(&self.work);
+            let (child, to, work) = (self.child, self.to, self.work.clone());
+            self.send(FromPod::Event(PodEvent::Work { child, to, work })).await;
         }
     }
 

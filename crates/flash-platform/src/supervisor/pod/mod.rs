@@ -84,11 +84,11 @@ impl Pod {
 
     /// Asks the worker to end, and the pod with it.
     pub(super) fn terminate(&self) {
-        match self.joined.is_cancelled() {
-            // Fails if it has ended.
-            true => drop(self.signals.send(ChildSignal::Terminate)),
-            // If it joins in this moment, it passes the signal on.
-            false => self.container.terminate(),
+        // Fails if it has ended. Kept until it has joined.
+        let _ = self.signals.send(ChildSignal::Terminate);
+        // An engine may forget the signal while it makes the container.
+        if !self.joined.is_cancelled() {
+            self.container.terminate();
         }
     }
 
@@ -101,8 +101,9 @@ impl Pod {
     pub(super) async fn wait(&mut self) -> io::Result<Exit> {
         self.until_ended().await?;
         if self.end.is_none() && self.joined.is_cancelled() {
-            self.end =
-                tokio::time::timeout(LAST_FRAMES, &mut self.connection).await.ok().and_then(Result::ok);
+            let end = tokio::time::timeout(LAST_FRAMES, &mut self.connection).await;
+            // Never asked again: it may have ended.
+            self.end = Some(end.ok().and_then(Result::ok).unwrap_or(End::Lost));
         }
         self.connection.abort();
         let status = match &self.end {
