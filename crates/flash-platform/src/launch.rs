@@ -163,8 +163,7 @@ impl Launch {
         ];
         // Some of them are secrets, too.
         let environment = inherited().chain(environment).collect();
-        let spec = ContainerSpec { environment: own.map(owned).into(), ..container(id, image, Vec::new()) };
-        let container = images.start(id, spec);
+        let container = images.start(id, container(id, image, own.map(owned).into()));
         Start::Pod { container, pod: self.pods.expect(id.to_string(), key), environment }
     }
 
@@ -223,7 +222,7 @@ impl Launch {
                     ContainerSpec {
                         entrypoint: with_port(entrypoint),
                         arguments: with_port(arguments),
-                        ..container(id, image, environment)
+                        ..container(id, image, inherited().chain(environment).collect())
                     },
                 )))
             }
@@ -314,14 +313,13 @@ fn inherited() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// With what a process would inherit.
 fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> ContainerSpec {
     ContainerSpec {
         name: format!("flash-{id}"),
         image: image.to_owned(),
         entrypoint: Vec::new(),
         arguments: Vec::new(),
-        environment: inherited().chain(environment).collect(),
+        environment,
         resources: None,
         shm_mib: None,
         gpus: Vec::new(),

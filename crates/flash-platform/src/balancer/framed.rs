@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 #[derive(Clone)]
 pub(crate) struct Exchange {
     frames: Writer<ToWorker>,
-    /// Of the worker, for requests to its port; `None` where it cannot be in a header.
-    key: Option<HeaderValue>,
+    /// For requests to the worker's port.
+    key: HeaderValue,
     /// `None` once the connection has ended.
     waiting: Arc<Mutex<Option<Waiting>>>,
 }
@@ -38,17 +38,13 @@ pub(crate) struct Sent {
 
 impl Exchange {
     /// Of a worker whose frames go here, and whose port asks for this key.
-    pub(crate) fn new(frames: Writer<ToWorker>, key: &str) -> Self {
-        let key = HeaderValue::from_str(key).ok().map(|mut key| {
-            key.set_sensitive(true);
-            key
-        });
+    pub(crate) fn new(frames: Writer<ToWorker>, key: HeaderValue) -> Self {
         Self { frames, key, waiting: Arc::new(Mutex::new(Some(HashMap::new()))) }
     }
 
     /// What its port asks for.
-    pub(crate) fn key(&self) -> Option<&HeaderValue> {
-        self.key.as_ref()
+    pub(crate) fn key(&self) -> &HeaderValue {
+        &self.key
     }
 
     /// Whether the worker takes requests as frames.
@@ -118,7 +114,7 @@ mod tests {
     #[tokio::test]
     async fn each_request_gets_its_own_answer() {
         let (frames, _queued) = exchange::queue(FrameFormat::Short);
-        let exchange = Exchange::new(frames, "key");
+        let exchange = Exchange::new(frames, HeaderValue::from_static("key"));
         let [one, two] = [1, 2].map(|slot| exchange.send(request(slot)).unwrap());
         exchange.answered(2, answer(2, 202));
         exchange.answered(3, answer(3, 203));
@@ -133,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_kept_of_a_request_that_was_given_up_or_never_sent() {
         let (frames, queued) = exchange::queue(FrameFormat::Short);
-        let exchange = Exchange::new(frames, "key");
+        let exchange = Exchange::new(frames, HeaderValue::from_static("key"));
         drop(exchange.send(request(1)).unwrap());
         exchange.answered(1, answer(1, 200));
         drop(queued);
@@ -144,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_the_connection_ends_all_waiting() {
         let (frames, _queued) = exchange::queue(FrameFormat::Short);
-        let exchange = Exchange::new(frames, "key");
+        let exchange = Exchange::new(frames, HeaderValue::from_static("key"));
         let sent = exchange.send(request(1)).unwrap();
         exchange.ended();
         assert!(sent.answer().await.is_none());
@@ -153,7 +149,9 @@ mod tests {
 
     #[test]
     fn only_a_worker_that_reads_short_frames_takes_requests() {
-        let takes = |format| Exchange::new(exchange::queue(format).0, "key").takes_requests();
+        let takes = |format| {
+            Exchange::new(exchange::queue(format).0, HeaderValue::from_static("key")).takes_requests()
+        };
         let all = [FrameFormat::Json, FrameFormat::Attachments, FrameFormat::Short];
         assert_eq!(all.map(takes), [false, false, true]);
     }

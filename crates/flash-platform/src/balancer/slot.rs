@@ -55,7 +55,7 @@ impl Slot {
 
     /// What the worker's port asks for; `None` if it asks for nothing.
     pub(crate) fn worker_key(&self) -> Option<&HeaderValue> {
-        self.exchange.as_ref()?.key()
+        self.exchange.as_ref().map(Exchange::key)
     }
 
     /// Its name in frames on [`Slot::exchange`], where a worker always knows it.

@@ -281,7 +281,13 @@ fn telling(slots: u32) -> (Arc<Balancer>, exchange::Reader<tokio::io::DuplexStre
     let (frames, queued) = exchange::queue(exchange::FrameFormat::Json);
     tokio::spawn(exchange::serve(near, queued, |_: ToPlatform| {}));
     let balancer = Arc::new(Balancer::default());
-    balancer.attach(&"a".into(), address(1), slots, Account::free(), Some(Exchange::new(frames, "key")));
+    balancer.attach(
+        &"a".into(),
+        address(1),
+        slots,
+        Account::free(),
+        Some(Exchange::new(frames, http::HeaderValue::from_static("key"))),
+    );
     (balancer, exchange::read(far))
 }
 

@@ -59,7 +59,9 @@ pub(super) async fn open(
         return Err(Refusal::bad_request(format!("expected `Upgrade: {PROTOCOL}`")));
     }
     let key = uuid::Uuid::new_v4().simple().to_string();
-    let sends_key = HeaderValue::try_from(&key).ok();
+    let mut key = HeaderValue::try_from(key).expect("the digits of a UUID are visible ASCII");
+    key.set_sensitive(true);
+    let sent_key = key.clone();
     let format = FrameFormat::of_header(request.headers().get(ATTACHMENTS_HEADER).map(HeaderValue::as_bytes));
     let upgraded = hyper::upgrade::on(&mut request);
     let (releases, tasks) = (state.releases.clone(), state.tasks.clone());
@@ -67,7 +69,7 @@ pub(super) async fn open(
         let Ok(upgraded) = upgraded.await else { return };
         let (frames, queued) = exchange::queue(format);
         let Some(pulse) = pool.pulse(&worker) else { return };
-        let (requests, calls) = (Exchange::new(frames.clone(), &key), HashMap::new());
+        let (requests, calls) = (Exchange::new(frames.clone(), key), HashMap::new());
         let mut session = Session { releases, pool, worker, pulse, frames, requests, calls, tasks };
         // Flash workers ping, but one may become silent before its first ping.
         session.pulse.pings();
@@ -81,12 +83,9 @@ pub(super) async fn open(
         (header::UPGRADE, HeaderValue::from_static(PROTOCOL)),
         (HeaderName::from_static(ATTACHMENTS_HEADER), HeaderValue::from_static(READS_SHORT)),
         (HeaderName::from_static(REPORTS_HEADER), HeaderValue::from_static(TAKES_METRICS)),
+        (HeaderName::from_static(SENDS_KEY_HEADER), sent_key),
     ];
-    let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
-    if let Some(key) = sends_key {
-        response.headers_mut().insert(SENDS_KEY_HEADER, key);
-    }
-    Ok(response)
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
 /// Decodes a frame of megabytes while the other tasks of this thread go on.

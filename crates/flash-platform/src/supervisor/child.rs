@@ -20,7 +20,7 @@ use tokio::process::{Child as TokioChild, Command};
 use super::output::{CurrentWork, OnLine, Output, PipedOutput};
 
 /// How long the pipes may stay open after the end of the process: one that escaped may hold them.
-pub(super) const LAST_OUTPUT: Duration = Duration::from_secs(1);
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// What to start.
 pub(crate) struct Spec {
