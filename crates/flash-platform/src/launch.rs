@@ -19,7 +19,7 @@ use flash_protocol::{
 };
 
 use super::{
-    supervisor::{Pods, Spec, Start, StartContainer},
+    supervisor::{AwaitedPod, Cluster, Place, PodSpec, Pods, Spec, Start, StartContainer, StartInCluster},
     worker_id::WorkerId,
 };
 
@@ -40,6 +40,17 @@ pub enum Artifact {
     Binaries(Arc<BTreeMap<String, PathBuf>>),
     /// An image for each worker type, in the store of a container engine.
     Images(Arc<Images>),
+    /// An image for each worker type, for pods of a cluster.
+    Pods(Arc<PodImages>),
+}
+
+/// See [`Artifact`].
+#[derive(Debug)]
+pub struct PodImages {
+    /// The cluster that the platform runs in.
+    pub cluster: Arc<dyn Cluster>,
+    /// Names by digest, as nodes pull them, by worker type.
+    pub images: BTreeMap<String, String>,
 }
 
 /// See [`Artifact`].
@@ -63,6 +74,8 @@ impl Images {
 /// What all workers of a release have in common.
 #[derive(Clone)]
 pub(crate) struct Launch {
+    /// The number of the release.
+    pub release: u64,
     pub artifact: Artifact,
     /// The images of commands that are images.
     pub programs: Option<Arc<Images>>,
@@ -140,31 +153,42 @@ impl Launch {
             Artifact::Images(images) => {
                 let image = images.ids.get(&worker_type.name);
                 let image = image.ok_or_else(|| format!("no image built for `{}`", worker_type.name))?;
-                Ok(self.start_pod(worker_type, id, images, image, environment))
+                let (own, pod) = self.await_pod(worker_type, id);
+                let container = images.start(id, container(id, image, own));
+                Ok(in_pod(Place::Container(container), pod, environment))
+            }
+            Artifact::Pods(pods) => {
+                let image = pods.images.get(&worker_type.name);
+                let image = image.ok_or_else(|| format!("no image built for `{}`", worker_type.name))?;
+                let (own, pod) = self.await_pod(worker_type, id);
+                let spec = PodSpec {
+                    name: id.to_string(),
+                    worker_type: worker_type.clone(),
+                    release: self.release,
+                    image: image.clone(),
+                    environment: own,
+                };
+                let start = StartInCluster { cluster: pods.cluster.clone(), spec };
+                Ok(in_pod(Place::Cluster(Box::new(start)), pod, environment))
             }
         }
     }
 
-    /// Starts a worker of the app in a container of its image. Only what the first process needs to join the platform
-    /// stands in the description of the container.
-    fn start_pod(
-        &self,
-        worker_type: &WorkerType,
-        id: &WorkerId,
-        images: &Images,
-        image: &str,
-        environment: Vec<(String, String)>,
-    ) -> Start {
+    /// Awaits a worker of the app in a pod. Only what its first process needs to join the platform stands in the description
+    /// of the pod: the variables that come with it.
+    fn await_pod(&self, worker_type: &WorkerType, id: &WorkerId) -> (Vec<(String, String)>, AwaitedPod) {
         let key = uuid::Uuid::new_v4().simple().to_string();
         let own = [
             (variables::ROLE, "pod".to_owned()),
             (variables::POD_URL, format!("{}/pod/{id}", self.base(worker_type))),
             (variables::POD_KEY, key.clone()),
         ];
-        // Some of them are secrets, too.
-        let environment = inherited().chain(environment).collect();
-        let container = images.start(id, container(id, image, own.map(owned).into()));
-        Start::Pod { container, pod: self.pods.expect(id.to_string(), key), environment }
+        (own.map(owned).into(), self.pods.expect(id.to_string(), key))
+    }
+
+    /// Whether its workers run in a cluster, and not on this machine.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        matches!(self.artifact, Artifact::Pods(_))
     }
 
     /// Bytes of the files of a worker type's model that decide how much memory of a GPU it needs; `None` where that is
@@ -182,16 +206,27 @@ impl Launch {
             (variables::ENDPOINTS, self.endpoints.clone()),
             (variables::EXCHANGE_URL, format!("{}/exchange/{id}", self.base(worker_type))),
             (variables::DRAIN_SECONDS, self.drain_seconds.to_string()),
-            (variables::HTTP_HOST, "127.0.0.1".to_owned()),
+            (variables::HTTP_HOST, self.http_host().to_owned()),
             (variables::PORT, "0".to_owned()),
             (variables::PORT_HEALTH, "0".to_owned()),
         ];
-        let model =
-            self.models.get(&worker_type.name).filter(|_| !matches!(self.artifact, Artifact::Images(_)));
+        let model = self
+            .models
+            .get(&worker_type.name)
+            .filter(|_| matches!(self.artifact, Artifact::Binary(_) | Artifact::Binaries(_)));
         let model = model.map(|directory| (variables::MODEL_DIR, directory.display().to_string()));
         let own = own.into_iter().chain(model).chain(self.protocol(worker_type, id, key)).map(owned);
         // The platform's variables win over the project's.
         self.environment.iter().cloned().chain(own).collect()
+    }
+
+    /// Where a worker of the app listens: the platform reaches it there.
+    fn http_host(&self) -> &'static str {
+        match (self.is_in_cluster(), self.platform.contains('[')) {
+            (false, _) => "127.0.0.1",
+            (true, false) => "0.0.0.0",
+            (true, true) => "::",
+        }
     }
 
     /// Starts a worker that is a separate program.
@@ -202,6 +237,9 @@ impl Launch {
         key: &str,
         port: Option<u16>,
     ) -> Result<Start, String> {
+        if self.is_in_cluster() {
+            return Err("a worker type that is a program cannot run in a cluster".to_owned());
+        }
         let environment = self.command_environment(command, id, key, port);
         match &command.program {
             Program::Command { program, arguments } => Ok(Start::Process(Spec {
@@ -311,6 +349,13 @@ fn inherited() -> impl Iterator<Item = (String, String)> {
         let is_wanted = name == variables::RUNPOD_LOG_LEVEL || name.starts_with(OF_TRACES);
         Some((name, value.into_string().ok()?)).filter(|_| is_wanted)
     })
+}
+
+/// A worker of the app in a pod.
+fn in_pod(place: Place, pod: AwaitedPod, environment: Vec<(String, String)>) -> Start {
+    // Some of them are secrets, too.
+    let environment = inherited().chain(environment).collect();
+    Start::Pod { place, pod, environment }
 }
 
 fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> ContainerSpec {

@@ -53,7 +53,7 @@ pub use gateway::{
     Access, AllowedHosts, ApiKey, DailyCost, DailyCosts, DashboardOptions, KeyHash, KeyRing, ReleaseHistory,
     Rollback,
 };
-pub use launch::{Artifact, Images};
+pub use launch::{Artifact, Images, PodImages};
 pub use listener::{ConnectionShare, Listeners, Received, serve as serve_connections};
 pub use machine::Machine;
 pub use meter::{CostTotals, FunctionTotal, TypeTotal};
@@ -67,8 +67,8 @@ pub use releases::Expected;
 pub use runtime::runtime;
 pub use schedule::{ScheduleError, ScheduleOverview, ScheduleRun};
 pub use supervisor::{
-    Confinement, Gpu, LimitScope, MachineCapabilities, detect_capabilities, gpus_of_machine, is_lifeline,
-    lifeline_main,
+    Cluster, Confinement, Gpu, LimitScope, MachineCapabilities, OnWait, PodEnd, PodSpec, Removal,
+    detect_capabilities, gpus_of_machine, is_lifeline, lifeline_main,
 };
 pub use tally::{BatchSums, Problem};
 pub use traces::Traces;

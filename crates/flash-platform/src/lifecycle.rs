@@ -119,16 +119,21 @@ impl Platform {
             }
             None => next.fetch_add(1, Ordering::Relaxed),
         };
-        if matches!(artifact, Artifact::Images(_)) || programs.is_some() {
+        if matches!(artifact, Artifact::Images(_) | Artifact::Pods(_)) || programs.is_some() {
             self.shared.has_containers.store(true, Ordering::Relaxed);
         }
+        let platform = match &artifact {
+            Artifact::Pods(pods) => pods.cluster.platform_url().to_owned(),
+            _ => self.worker_url(),
+        };
         let launch = Launch {
+            release: number,
             artifact,
             programs,
             directory,
             environment,
-            endpoints: launch::endpoint_map(&manifest, &self.worker_url()),
-            platform: self.worker_url(),
+            endpoints: launch::endpoint_map(&manifest, &platform),
+            platform,
             pods: self.shared.context.pods.clone(),
             commands: commands.into(),
             models: models.into(),
@@ -269,7 +274,7 @@ impl Platform {
 
 /// Returns the worker type's name once this many of its workers are ready.
 async fn one_ready(pool: &Pool, count: usize) -> Result<&str, DeployError> {
-    let limit = pool.worker_type.start_timeout();
+    let limit = pool.worker_type.start_timeout() + pool.placement_allowance();
     let ready = tokio::time::timeout(limit, pool.wait_ready(count)).await;
     let ready = ready.unwrap_or_else(|_| {
         Err(NotReady { reason: pool.not_ready_in_time(), last_lines: pool.last_lines() })

@@ -48,8 +48,8 @@ pub struct TypeOverview {
     pub workers_max: u32,
     /// Its workers by state.
     pub counts: Counts,
-    /// Why one of its starting workers has no GPU yet, with the figures.
-    pub waits_for_gpu: Option<String>,
+    /// What one of its starting workers waits for, a GPU or a place in the cluster, with the figures.
+    pub waits_for: Option<String>,
     /// Jobs or requests that wait.
     pub waiting: u64,
     /// Jobs or requests that workers have now.
@@ -85,7 +85,7 @@ pub(crate) fn type_overview(pool: &Pool) -> TypeOverview {
         workers_min,
         workers_max,
         counts: pool.counts(),
-        waits_for_gpu: pool.wait_for_gpu(),
+        waits_for: pool.waits_for(),
         waiting: (load.waiting + load.low_priority + load.delayed) as u64,
         running: load.running as u64,
         completed,

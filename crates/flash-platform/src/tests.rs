@@ -297,12 +297,12 @@ async fn a_release_whose_worker_waits_for_gpu_memory_goes_live_and_the_worker_st
     // What it replaces.
     let old = isolation.gpus_for(own, None, |reason| panic!("{reason}")).await.unwrap();
     within("the release goes live", bench.platform.deploy(new, |_| ())).await.unwrap();
-    let reason = "needs 16 GiB (`vram_gib`) of GPU memory: NVIDIA L4 (GPU-a) has 8.0 GiB of 24.0 GiB free, 1 worker has \
+    let reason = "waits for a GPU: needs 16 GiB (`vram_gib`) of GPU memory: NVIDIA L4 (GPU-a) has 8.0 GiB of 24.0 GiB free, 1 worker has \
                   16.0 GiB";
     let overview = bench.platform.overview_with_gpus().await;
-    let waits: Vec<_> = overview.workers.iter().filter_map(|own| own.waits_for_gpu.as_deref()).collect();
+    let waits: Vec<_> = overview.workers.iter().filter_map(|own| own.waits_for.as_deref()).collect();
     assert_eq!((waits, overview.live), (vec![reason], Some(2)));
-    assert!(bench.lines.lock().iter().any(|line| line == &format!("waits for a GPU: {reason}")));
+    assert!(bench.lines.lock().iter().any(|line| line == reason));
     assert!(!bench.lines.lock().iter().any(|line| line.starts_with("began")));
     drop(old);
     until("the worker starts", || bench.lines.lock().iter().any(|line| line == "began on GPU-a")).await;

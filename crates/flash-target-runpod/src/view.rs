@@ -149,7 +149,7 @@ async fn worker_status(
     last_errors.truncate(5);
     let entry = manifest.and_then(|manifest| manifest.worker(worker));
     Ok(WorkerStatus {
-        waits_for_gpu: None,
+        waits_for: None,
         name: worker.to_owned(),
         kind: kind(endpoint),
         compute: entry.map_or_else(|| hardware(endpoint), |entry| entry.compute.label()),

@@ -76,9 +76,10 @@ pub struct WorkerStatus {
     pub workers_max: u32,
     /// Its workers now, by state.
     pub workers: WorkerCounts,
-    /// Why one of its starting workers has no GPU yet, with the figures; `None` if none waits for one.
+    /// What one of its starting workers waits for, such as a GPU or a place in the cluster, with the figures: `waits for a
+    /// GPU: …`. `None` if none waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waits_for_gpu: Option<String>,
+    pub waits_for: Option<String>,
     /// Waiting jobs or requests.
     pub waiting: u64,
     /// Jobs or requests that workers have now.

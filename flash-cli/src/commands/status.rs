@@ -151,8 +151,8 @@ fn show(status: &Status, output: &Output) {
         usages.into_iter().for_each(|usage| output.line(&usage_line(usage)));
     }
     for worker in &status.workers {
-        if let Some(reason) = &worker.waits_for_gpu {
-            output.line(&format!("{} waits for a GPU: {reason}", worker.name));
+        if let Some(reason) = &worker.waits_for {
+            output.line(&format!("{} {reason}", worker.name));
         }
     }
     for worker in status.workers.iter().filter(|worker| !worker.last_errors.is_empty()) {

@@ -1,7 +1,7 @@
 //! Runs work over the exchange of the Flash platform: jobs, results, calls and replies on one connection.
 //!
 //! When the connection ends, the worker ends, and the platform puts its jobs back into the queue.
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, net::IpAddr, sync::Arc, time::Duration};
 
 use flash_protocol::{
     Error, ErrorKind,
@@ -32,7 +32,7 @@ use super::{
     reports::reports,
     settings::{ExchangeAddress, Settings},
     shutdown::Shutdown,
-    upgrade,
+    upgrade::{self, Opened},
 };
 use crate::{
     call::{Calls, Peers},
@@ -52,6 +52,7 @@ pub(super) async fn run_queue(
     health: &Health,
 ) -> Result<(), String> {
     let connection = Connection::open(address).await?;
+    let http_host = server.host_seen_from(connection.own_host);
     health.report_to(connection.frames.clone());
     let _loads = connection.report();
     if let Some(peers) = peers {
@@ -76,6 +77,7 @@ pub(super) async fn run_queue(
     frames.send(ToPlatform::Ready(ReadyFrame {
         max_concurrency,
         http_port: None,
+        http_host: None,
         releases_slots: false,
         weighs_batches: true,
     }));
@@ -116,6 +118,7 @@ pub(super) async fn run_load_balanced(
     if let Some(key) = &connection.sends_key {
         server.ask_for(key);
     }
+    let http_host = server.host_seen_from(connection.own_host);
     health.report_to(connection.frames.clone());
     let _loads = connection.report();
     if let Some(peers) = peers {
@@ -166,6 +169,7 @@ pub(super) async fn run_load_balanced(
         ready.send(ToPlatform::Ready(ReadyFrame {
             max_concurrency,
             http_port,
+            http_host,
             releases_slots: true,
             weighs_batches: false,
         }));
@@ -189,12 +193,13 @@ struct Connection {
     takes_reports: bool,
     takes_metrics: bool,
     sends_key: Option<String>,
+    own_host: IpAddr,
 }
 
 impl Connection {
     async fn open(address: &ExchangeAddress) -> Result<Self, String> {
         let problem = |reason: String| format!("could not open the exchange at {}: {reason}", address.url);
-        let Upgraded { connection, format, takes_reports, takes_metrics, sends_key } =
+        let Upgraded { connection, format, takes_reports, takes_metrics, sends_key, own_host } =
             tokio::time::timeout(CONNECT, upgrade(address))
                 .await
                 .map_err(|_| problem("no answer".to_owned()))?
@@ -209,6 +214,7 @@ impl Connection {
             takes_reports,
             takes_metrics,
             sends_key,
+            own_host,
         })
     }
 
@@ -238,17 +244,19 @@ struct Upgraded {
     takes_metrics: bool,
     /// With requests to the worker's port.
     sends_key: Option<String>,
+    own_host: IpAddr,
 }
 
 async fn upgrade(address: &ExchangeAddress) -> Result<Upgraded, String> {
     let headers = [(ATTACHMENTS_HEADER, READS_SHORT)];
-    let (answer, connection) = upgrade::open(&address.url, PROTOCOL, &address.key, &headers).await?;
+    let Opened { headers: answer, connection, own_host } =
+        upgrade::open(&address.url, PROTOCOL, &address.key, &headers).await?;
     let format = FrameFormat::of_header(answer.get(ATTACHMENTS_HEADER).map(HeaderValue::as_bytes));
     let reports = answer.get(REPORTS_HEADER);
     let (takes_reports, takes_metrics) =
         (reports.is_some(), reports.is_some_and(|value| value == TAKES_METRICS));
     let sends_key = answer.get(SENDS_KEY_HEADER).and_then(|key| key.to_str().ok()).map(str::to_owned);
-    Ok(Upgraded { connection, format, takes_reports, takes_metrics, sends_key })
+    Ok(Upgraded { connection, format, takes_reports, takes_metrics, sends_key, own_host })
 }
 
 /// A job's ID and attempt. The same job may arrive again while its stopped attempt is still ending.

@@ -6,6 +6,7 @@ mod input;
 mod router;
 
 use std::{
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
@@ -64,7 +65,7 @@ const PING: &str = "/ping";
 pub(super) struct Server {
     listener: TcpListener,
     health: Option<TcpListener>,
-    port: u16,
+    address: SocketAddr,
     ready: watch::Sender<bool>,
     requests: Requests,
     framed: FramedRequests,
@@ -95,7 +96,7 @@ impl Server {
     pub(super) async fn bind(settings: &Settings, functions: Arc<Functions>) -> Result<Self, String> {
         let HttpSettings { host, port, health_port } = &settings.http;
         let listener = listen(host, *port).await?;
-        let bound = listener.local_addr().map_err(|error| error.to_string())?.port();
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
         let health = if health_port == port { None } else { Some(listen(host, *health_port).await?) };
         let (ready, is_ready) = watch::channel(false);
         let requests = Requests::default();
@@ -110,7 +111,7 @@ impl Server {
             functions,
         });
         let (framed, router) = FramedRequests::new(routes(shared)?, &settings.worker_id);
-        Ok(Self { listener, health, port: bound, ready, requests, framed, router })
+        Ok(Self { listener, health, address, ready, requests, framed, router })
     }
 
     /// Those that come as frames.
@@ -130,7 +131,14 @@ impl Server {
 
     /// The port that it listens on.
     pub(super) fn port(&self) -> u16 {
-        self.port
+        self.address.port()
+    }
+
+    /// The address of that port for the platform, which reaches this machine at `own`; `None` for the loopback address.
+    pub(super) fn host_seen_from(&self, own: IpAddr) -> Option<IpAddr> {
+        let bound = self.address.ip();
+        let host = if bound.is_unspecified() { own } else { bound };
+        Some(host).filter(|host| !host.is_loopback())
     }
 
     /// Serves until the shutdown. Running requests then get the drain time.

@@ -1,12 +1,22 @@
 //! Opens a connection to the platform that both sides write to: HTTP with an upgrade.
+use std::net::IpAddr;
+
 use http::HeaderMap;
 use http_body_util::Empty;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// Sends `GET` with an upgrade to this protocol, over plain HTTP, because the platform is local. The headers of the answer,
-/// and the connection.
+/// A connection after the upgrade.
+pub(super) struct Opened {
+    /// Those of the answer.
+    pub headers: HeaderMap,
+    pub connection: Upgraded,
+    /// The address of this side: the platform reaches it there.
+    pub own_host: IpAddr,
+}
+
+/// Sends `GET` with an upgrade to this protocol, over plain HTTP.
 ///
 /// # Errors
 /// When the URL is not one of `http`, nobody listens there, or the platform refuses.
@@ -15,7 +25,7 @@ pub(super) async fn open(
     protocol: &str,
     authorization: &str,
     headers: &[(&str, &str)],
-) -> Result<(HeaderMap, Upgraded), String> {
+) -> Result<Opened, String> {
     let uri: http::Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err("expected an http:// URL".to_owned());
@@ -25,6 +35,7 @@ pub(super) async fn open(
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let own_host = stream.local_addr().map_err(|error| error.to_string())?.ip();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
@@ -45,5 +56,5 @@ pub(super) async fn open(
     }
     let headers = response.headers().clone();
     let connection = hyper::upgrade::on(response).await.map_err(|error| error.to_string())?;
-    Ok((headers, connection))
+    Ok(Opened { headers, connection, own_host })
 }

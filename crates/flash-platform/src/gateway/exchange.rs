@@ -1,7 +1,7 @@
 //! The platform's side of the exchange: one task per Flash worker.
 use std::{
     collections::HashMap,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -156,9 +156,14 @@ impl Session {
                 self.pool.ready_for_jobs(&self.worker, mode, max_concurrency);
             }
             ToPlatform::Ready(ReadyFrame {
-                max_concurrency, http_port: Some(port), releases_slots, ..
+                max_concurrency,
+                http_port: Some(port),
+                http_host,
+                releases_slots,
+                ..
             }) => {
-                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                let host = http_host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                let address = SocketAddr::from((host, port));
                 let exchange = releases_slots.then(|| self.requests.clone());
                 self.pool.ready_for_requests(&self.worker, address, max_concurrency, exchange);
             }

@@ -25,7 +25,7 @@ impl Pool {
                 Phase::Ready => Doing::Idle,
             };
             let loading = worker.loading.as_ref().map(|loading| loading.text.clone());
-            let waits = worker.waits_for_gpu.as_ref().map(|reason| format!("waits for a GPU: {reason}"));
+            let waits = worker.waits_for.clone();
             let life = WorkerLife {
                 id: id.clone(),
                 doing,

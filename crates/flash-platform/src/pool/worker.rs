@@ -54,8 +54,8 @@ pub(super) struct Worker {
     pub terminated_at: Option<Instant>,
     /// It was killed because it was not ready in time.
     pub is_late: bool,
-    /// Why it has no GPU yet.
-    pub waits_for_gpu: Option<String>,
+    /// What it waits for before it can start: a GPU, a place in the cluster.
+    pub waits_for: Option<String>,
     /// What it does while it starts, if it says so.
     pub loading: Option<Loading>,
     /// What its models have to do, by name.
@@ -77,7 +77,7 @@ impl Worker {
             key,
             started_at: Instant::now(),
             is_late: false,
-            waits_for_gpu: None,
+            waits_for: None,
             loading: None,
             model_loads: BTreeMap::new(),
             measured: None,

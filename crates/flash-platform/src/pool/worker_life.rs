@@ -10,6 +10,7 @@ use flash_protocol::{ErrorKind, WireError};
 use flash_text::error_chain;
 use parking_lot::MutexGuard;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     crash::Verdict,
@@ -23,7 +24,7 @@ use crate::{
     health::HealthCheck,
     queue::JobId,
     supervisor::{
-        Exit, ForeignListener, Lease, Lookup, OutputHandlers, Running, Work, foreign_listener_on, last_output,
+        Exit, ForeignListener, Handlers, Lease, Lookup, Running, Work, foreign_listener_on, last_output,
     },
     worker_id::WorkerId,
 };
@@ -80,7 +81,7 @@ async fn run_worker(
         worker.output = Some(process.output());
         worker.measured = process.group().map(|group| Measured::new(group, spawned));
     }
-    let start_limit = tokio::time::sleep(pool.worker_type.start_timeout());
+    let start_limit = start_limit(pool, process.placed().filter(|_| pool.launch.is_in_cluster()));
     let watched = watch_health(pool, id, check, process.group());
     let found = find_processes(pool, id, process.lookup(), spawned);
     tokio::pin!(start_limit, watched, found);
@@ -124,21 +125,39 @@ async fn run_worker(
     }
 }
 
-/// The GPUs of a worker, once their memory is free.
+/// Over when the worker should be ready. Counts from when it runs: a node for it may take minutes to come.
+async fn start_limit(pool: &Pool, placed: Option<CancellationToken>) {
+    if let Some(placed) = placed {
+        placed.cancelled().await;
+    }
+    tokio::time::sleep(pool.worker_type.start_timeout()).await;
+}
+
+/// The GPUs of a worker, once their memory is free. A cluster gives them itself.
 async fn gpus_of(pool: &Arc<Pool>, id: &WorkerId) -> Result<Option<Lease>, String> {
+    if pool.launch.is_in_cluster() {
+        return Ok(None);
+    }
     let model = pool.launch.model_size(&pool.worker_type).await;
-    let on_wait = |reason: String| {
-        pool.say(Some(id), format!("waits for a GPU: {reason}"));
-        pool.lock()
-            .all
-            .get_mut(id)
-            .into_iter()
-            .for_each(|worker| worker.waits_for_gpu = Some(reason.clone()));
-        pool.phases.notify_waiters();
-    };
+    let on_wait = |reason: String| waits(pool, id, Some(format!("waits for a GPU: {reason}")));
     let gpus = pool.isolation.gpus_for(&pool.worker_type, model, on_wait).await;
-    pool.lock().all.get_mut(id).into_iter().for_each(|worker| worker.waits_for_gpu = None);
+    waits(pool, id, None);
     gpus
+}
+
+/// Records what a worker waits for before it can start, and says it; `None`: for nothing any more.
+fn waits(pool: &Pool, id: &WorkerId, reason: Option<String>) {
+    let is_new = {
+        let mut workers = pool.lock();
+        let Some(worker) = workers.all.get_mut(id) else { return };
+        let is_new = worker.waits_for != reason;
+        worker.waits_for.clone_from(&reason);
+        is_new
+    };
+    if let Some(reason) = reason.filter(|_| is_new) {
+        pool.say(Some(id), reason);
+        pool.phases.notify_waiters();
+    }
 }
 
 /// How to check a load-balanced command. A worker of the app reports when it is ready, and a polling worker is
@@ -231,12 +250,18 @@ async fn spawn(
             _ => log(line),
         }
     });
+    let (waiting, of) = (weak.clone(), id.clone());
+    let on_wait = Arc::new(move |reason| {
+        if let Some(pool) = waiting.upgrade() {
+            waits(&pool, &of, reason);
+        }
+    });
     let worker = id.clone();
     let current_work = Arc::new(move || match &weak.upgrade()?.source {
         WorkSource::Queue(queue) => queue.only_job(&worker).map(work_of_job),
         WorkSource::Balanced(balancer) => balancer.only_request(&worker).map(work_of_request),
     });
-    let handlers = OutputHandlers { current_work, on_line };
+    let handlers = Handlers { current_work, on_line, on_wait };
     Running::start(start, &pool.worker_type, id, gpus, &pool.isolation, &pool.lifeline, handlers)
         .await
         .map_err(|error| error_chain(&error))

@@ -34,6 +34,8 @@ use crate::{
     worker_id::WorkerId,
 };
 
+/// How long a worker in a cluster may take until it has its place and its image.
+const PLACEMENT: Duration = Duration::from_secs(20 * 60);
 /// The longest reason that a worker gives and the log repeats.
 const MAX_REASON_CHARS: usize = 256;
 
@@ -280,6 +282,12 @@ impl Pool {
         }
     }
 
+    /// How much longer than on this machine it may take until a worker has its place and its image: a node may have to come
+    /// first. Where an image cannot be pulled, the cluster says so long before.
+    pub(crate) fn placement_allowance(&self) -> Duration {
+        if self.launch.is_in_cluster() { PLACEMENT } else { Duration::ZERO }
+    }
+
     /// A load-balanced worker is ready for requests.
     pub(crate) fn ready_for_requests(
         &self,
@@ -453,9 +461,9 @@ impl Pool {
         self.lock().throttled()
     }
 
-    /// Why a worker that starts has no GPU yet, if one waits for it.
-    pub(crate) fn wait_for_gpu(&self) -> Option<String> {
-        self.lock().wait_for_gpu().map(str::to_owned)
+    /// What a worker that starts waits for: a GPU, a place in the cluster.
+    pub(crate) fn waits_for(&self) -> Option<String> {
+        self.lock().waits_for().map(str::to_owned)
     }
 
     /// Number of workers by state.

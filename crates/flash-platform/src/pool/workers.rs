@@ -98,17 +98,16 @@ impl Workers {
         self.all.values().filter_map(|worker| worker.output.clone()).collect()
     }
 
-    /// Why those that start have no GPU yet, of one of them.
-    pub(super) fn wait_for_gpu(&self) -> Option<&str> {
-        self.all.values().find_map(|worker| worker.waits_for_gpu.as_deref())
+    /// What those that start wait for, of one of them.
+    pub(super) fn waits_for(&self) -> Option<&str> {
+        self.all.values().find_map(|worker| worker.waits_for.as_deref())
     }
 
     /// Whether `count` of them are ready, or why one that was starting is not; `None` while that is open. One that waits
-    /// for memory of a GPU counts as ready: it may be that of the workers which these replace.
+    /// for a GPU or a place counts as ready: it may be that of the workers which these replace.
     pub(super) fn readiness(&self, count: usize) -> Option<Result<(), NotReady>> {
         let is_done = |worker: &&Worker| {
-            worker.phase == Phase::Ready
-                || (worker.phase == Phase::Starting && worker.waits_for_gpu.is_some())
+            worker.phase == Phase::Ready || (worker.phase == Phase::Starting && worker.waits_for.is_some())
         };
         if self.all.values().filter(is_done).count() >= count {
             return Some(Ok(()));

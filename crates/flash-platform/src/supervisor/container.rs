@@ -22,7 +22,7 @@ use super::{
     cgroup::MemoryKill,
     child::{Child, SpawnError, signal_group, signal_process},
     container_removal::{MAKING, Removal},
-    exit::Exit,
+    exit::{Exit, signalled},
     isolation::ContainerAllocation,
     lifeline::Lifeline,
     output::{CurrentWork, Line, OnLine, Output, Source},
@@ -35,8 +35,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long to retry. After that, only the lifeline tries again, at the end.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(600);
-/// An exit code above it is the number of a signal that killed the container's process.
-const SIGNALLED: i32 = 128;
 
 /// What podman's monitor leaves in the directory that it was started in when the kernel killed a process of
 /// the container for its memory.
@@ -186,7 +184,7 @@ impl Container {
             None => self.remove_once(status).await?,
         };
         let last_lines = self.client.last_lines().await;
-        Ok(Exit { status, memory, last_lines })
+        Ok(Exit { status, memory, reason: None, last_lines })
     }
 
     /// Removes the container, which may still run whatever its client reported.
@@ -341,14 +339,6 @@ async fn remove(engine: &Engine, name: &str, on_line: &OnLine) -> Result<(), Eng
         }
         tokio::time::sleep(pause).await;
         pause = LONGEST_PAUSE.min(pause * 2);
-    }
-}
-
-/// The exit status of the container's process. Engines report a signal as 128 plus its number.
-fn signalled(status: ExitStatus) -> ExitStatus {
-    match status.code() {
-        Some(code @ 129..=192) => ExitStatus::from_raw(code - SIGNALLED),
-        _ => status,
     }
 }
 

@@ -8,12 +8,16 @@ use super::cgroup::MemoryKill;
 /// Lines of stderr in a report of a death, and characters of each.
 const REPORTED_LINES: usize = 5;
 const REPORTED_CHARS: usize = 200;
+/// An exit code above it is the number of a signal that killed the first process.
+const SIGNALLED: i32 = 128;
 
 /// How a worker ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Exit {
     pub(super) status: ExitStatus,
     pub(super) memory: Option<MemoryKill>,
+    /// What else is known of the cause, for people.
+    pub(super) reason: Option<String>,
     pub(super) last_lines: Vec<String>,
 }
 
@@ -27,7 +31,10 @@ impl Exit {
             }
             // A process that the worker started; only the worker knows the effect.
             Some(reason) => format!("{cause} after one of its processes was killed: {reason}"),
-            None => cause.to_string(),
+            None => match &self.reason {
+                Some(reason) => format!("{cause}: {reason}"),
+                None => cause.to_string(),
+            },
         }
     }
 
@@ -92,5 +99,13 @@ impl fmt::Display for Exit {
             Some(line) => write!(f, "; last output: {line}"),
             None => Ok(()),
         }
+    }
+}
+
+/// The exit status of a container's first process. Engines and nodes report a signal as 128 plus its number.
+pub(super) fn signalled(status: ExitStatus) -> ExitStatus {
+    match status.code() {
+        Some(code @ 129..=192) => ExitStatus::from_raw(code - SIGNALLED),
+        _ => status,
     }
 }

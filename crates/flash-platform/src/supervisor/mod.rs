@@ -4,6 +4,7 @@
 //! It knows processes and exit codes, not jobs. The autoscaler decides how many to run.
 mod cgroup;
 mod child;
+mod cluster;
 mod confinement;
 mod container;
 mod container_removal;
@@ -20,6 +21,8 @@ mod unix;
 mod usage;
 
 pub(crate) use child::{SpawnError, Spec};
+pub(crate) use cluster::StartInCluster;
+pub use cluster::{Cluster, OnWait, PodEnd, PodSpec, Removal};
 pub use confinement::Confinement;
 pub(crate) use container::Lookup;
 pub(crate) use exit::{Exit, last_output};
@@ -31,6 +34,6 @@ pub use isolation::{LimitScope, MachineCapabilities, detect_capabilities, gpus_o
 pub(crate) use lifeline::Lifeline;
 pub use lifeline::{is_lifeline, watch_over as lifeline_main};
 pub(crate) use output::{Line, Output, Source, Work};
-pub(crate) use pod::Pods;
-pub(crate) use start::{OutputHandlers, Running, Start, StartContainer};
+pub(crate) use pod::{AwaitedPod, Pods};
+pub(crate) use start::{Handlers, Place, Running, Start, StartContainer};
 pub(crate) use usage::{GroupUsage, usage_by_group};

@@ -99,7 +99,7 @@ impl Process {
         // Kept, because it cannot be read once the group is removed.
         self.memory = self.memory.or_else(|| self.allocation.group.as_ref()?.memory_kill());
         self.leave().await;
-        Ok(Exit { status, memory: self.memory, last_lines })
+        Ok(Exit { status, memory: self.memory, reason: None, last_lines })
     }
 
     /// Removes the control group, as soon as nothing runs in it any more.

@@ -3,13 +3,14 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use flash_containers::{ContainerSpec, Engine};
 use flash_protocol::manifest::WorkerType;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Exit, Isolation, Lease, Lifeline, Output, SpawnError, Spec,
+    Exit, Isolation, Lease, Lifeline, OnWait, Output, SpawnError, Spec, StartInCluster,
     container::{self, Container, Lookup, LookupOf},
     isolation::ContainerAllocation,
     output::{CurrentWork, OnLine},
-    pod::{self, AwaitedPod, Pod},
+    pod::{self, AwaitedPod, Pod, SpecOfPlace},
     process::Process,
 };
 
@@ -17,13 +18,19 @@ use super::{
 pub(crate) enum Start {
     Process(Spec),
     Container(StartContainer),
-    /// A worker of the app in a container, whose first process joins the platform and starts it.
+    /// A worker of the app in a pod, whose first process joins the platform and starts it.
     Pod {
-        container: StartContainer,
+        place: Place,
         pod: AwaitedPod,
         /// The variables of the worker.
         environment: Vec<(String, String)>,
     },
+}
+
+/// Where a pod is to run.
+pub(crate) enum Place {
+    Container(StartContainer),
+    Cluster(Box<StartInCluster>),
 }
 
 /// A container to start.
@@ -43,10 +50,12 @@ enum Kind {
     Pod(Box<Pod>),
 }
 
-/// Where a worker's output goes.
-pub(crate) struct OutputHandlers {
+/// What is told of a worker while it runs.
+pub(crate) struct Handlers {
     pub current_work: CurrentWork,
     pub on_line: OnLine,
+    /// Told by those that run in a cluster.
+    pub on_wait: OnWait,
 }
 
 impl StartContainer {
@@ -68,9 +77,9 @@ impl Running {
         gpus: Option<Lease>,
         isolation: &Isolation,
         lifeline: &Lifeline,
-        handlers: OutputHandlers,
+        handlers: Handlers,
     ) -> Result<Self, SpawnError> {
-        let OutputHandlers { current_work, on_line } = handlers;
+        let Handlers { current_work, on_line, on_wait } = handlers;
         match start {
             Start::Process(spec) => {
                 let allocation = isolation.for_process(worker_type, id, gpus).await;
@@ -82,9 +91,14 @@ impl Running {
                 let container = Container::spawn(spec, lifeline, current_work, on_line).await?;
                 Ok(Self(Kind::Container(Box::new(container))))
             }
-            Start::Pod { container, pod, environment } => {
-                let container = container.with(isolation.for_container(worker_type, gpus));
-                let spec = pod::Spec { container, pod, environment };
+            Start::Pod { place, pod, environment } => {
+                let place = match place {
+                    Place::Container(container) => SpecOfPlace::Container(Box::new(
+                        container.with(isolation.for_container(worker_type, gpus)),
+                    )),
+                    Place::Cluster(start) => SpecOfPlace::Cluster(start, on_wait),
+                };
+                let spec = pod::Spec { place, pod, environment };
                 Ok(Self(Kind::Pod(Box::new(Pod::spawn(spec, lifeline, on_line).await?))))
             }
         }
@@ -112,7 +126,15 @@ impl Running {
         match &self.0 {
             Kind::Process(_) => None,
             Kind::Container(container) => Some(container.lookup(LookupOf::FirstProcess)),
-            Kind::Pod(pod) => Some(pod.lookup()),
+            Kind::Pod(pod) => pod.lookup(),
+        }
+    }
+
+    /// Cancelled once it has its place on a machine and runs; `None` for one that runs at once.
+    pub(crate) fn placed(&self) -> Option<CancellationToken> {
+        match &self.0 {
+            Kind::Process(_) | Kind::Container(_) => None,
+            Kind::Pod(pod) => Some(pod.joined()),
         }
     }
 

@@ -18,7 +18,7 @@ mod connection;
 mod fields;
 mod short;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -263,9 +263,12 @@ pub struct StopFrame {
 pub struct ReadyFrame {
     /// Jobs or requests that it runs at once.
     pub max_concurrency: u32,
-    /// The loopback port of a load-balanced worker.
+    /// The port of a load-balanced worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_port: Option<u16>,
+    /// The address of that port, if it is not the loopback address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_host: Option<IpAddr>,
     /// Whether it answers [`ToWorker::Release`]; workers of earlier versions do not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases_slots: bool,

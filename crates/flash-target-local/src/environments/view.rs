@@ -229,7 +229,7 @@ fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
         workers_min: worker.workers_min,
         workers_max: worker.workers_max,
         workers: WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds },
-        waits_for_gpu: worker.waits_for_gpu,
+        waits_for: worker.waits_for,
         waiting: worker.waiting,
         running: worker.running,
         completed: worker.completed,

@@ -51,7 +51,7 @@ impl Connection {
     /// When the platform cannot be reached or refuses.
     pub(super) async fn open(url: &str, key: &str) -> Result<Self, String> {
         let opened = tokio::time::timeout(CONNECT, upgrade::open(url, PROTOCOL, key, &[])).await;
-        let (_, connection) = opened.map_err(|_| "no answer".to_owned())??;
+        let connection = opened.map_err(|_| "no answer".to_owned())??.connection;
         let codec = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
         let (mut sink, stream) = Framed::new(TokioIo::new(connection), codec).split();
         let (output, mut outputs) = mpsc::channel(WAITING);

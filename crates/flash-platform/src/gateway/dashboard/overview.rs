@@ -67,7 +67,7 @@ fn worker_type(
     per_second: f64,
     cost: Option<u64>,
 ) -> view::WorkerType {
-    let waits = own.waits_for_gpu.as_ref().map(|reason| format!("waits for a GPU: {reason}"));
+    let waits = own.waits_for.clone();
     view::WorkerType {
         name: own.name.clone(),
         compute: own.compute.clone(),

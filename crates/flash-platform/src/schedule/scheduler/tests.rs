@@ -74,6 +74,7 @@ impl Bench {
     fn deploy(&self, number: u64, schedule: Schedule) {
         let manifest = manifest(schedule);
         let launch = Launch {
+            release: 1,
             artifact: Artifact::Binaries(Arc::default()),
             programs: None,
             directory: "/".into(),

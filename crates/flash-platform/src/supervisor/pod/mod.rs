@@ -2,11 +2,11 @@
 //! its child. The worker's variables, signals, output and end go over that connection, so nothing secret stands in the
 //! description of the pod but the key by which it joins once.
 //!
-//! The pod itself is a container of an engine on this machine.
+//! The pod itself is a container of an engine on this machine, or a pod of a cluster.
 mod awaited;
 mod connection;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, process::ExitStatus, sync::Arc, time::Duration};
 
 use flash_protocol::wire::pod::ChildSignal;
 use tokio::{sync::mpsc, time::Instant};
@@ -16,6 +16,7 @@ pub(crate) use self::awaited::{AwaitedPod, Pods};
 use self::connection::{Connection, End};
 use super::{
     child::SpawnError,
+    cluster::{InCluster, OnWait, StartInCluster},
     container::{self, Container, Lookup, LookupOf},
     exit::Exit,
     lifeline::Lifeline,
@@ -29,15 +30,27 @@ const LAST_FRAMES: Duration = Duration::from_secs(5);
 
 /// A pod to start.
 pub(super) struct Spec {
-    pub container: container::Spec,
+    pub place: SpecOfPlace,
     pub pod: AwaitedPod,
     /// The variables of the worker in it.
     pub environment: Vec<(String, String)>,
 }
 
+/// Where a pod is to run.
+pub(super) enum SpecOfPlace {
+    Container(Box<container::Spec>),
+    Cluster(Box<StartInCluster>, OnWait),
+}
+
+/// Where a pod runs.
+enum Place {
+    Container(Box<Container>),
+    Cluster(InCluster),
+}
+
 /// A running pod with its worker.
 pub(super) struct Pod {
-    container: Container,
+    place: Place,
     last_lines: LastLines,
     signals: mpsc::UnboundedSender<ChildSignal>,
     connection: AbortOnDropHandle<End>,
@@ -52,17 +65,16 @@ pub(super) struct Pod {
 impl Pod {
     /// Starts it with its share of the machine, its worker's output going to `on_line`.
     pub(super) async fn spawn(spec: Spec, lifeline: &Lifeline, on_line: OnLine) -> Result<Self, SpawnError> {
-        let Spec { container: spec, pod, environment } = spec;
-        let program = spec.engine.program().into();
-        let output = Carried::new(on_line.clone()).map_err(|source| SpawnError { program, source })?;
+        let Spec { place, pod, environment } = spec;
+        let output = Carried::new(on_line.clone())
+            .map_err(|source| SpawnError { program: place.program().into(), source })?;
         let last_lines = output.last();
-        // What the first process says is about the pod, never about work.
-        let container = Container::spawn(spec, lifeline, Arc::new(|| None), on_line).await?;
+        let place = place.start(lifeline, on_line).await?;
         let (signals, received) = mpsc::unbounded_channel();
         let joined = CancellationToken::new();
         let connection = Connection { pod, joined: joined.clone(), environment, signals: received, output };
         Ok(Self {
-            container,
+            place,
             last_lines,
             signals,
             connection: AbortOnDropHandle::new(tokio::spawn(connection.run())),
@@ -77,9 +89,17 @@ impl Pod {
         Output::Carried(self.last_lines.clone())
     }
 
-    /// How to find the worker among the processes of this machine.
-    pub(super) fn lookup(&self) -> Lookup {
-        self.container.lookup(LookupOf::Child)
+    /// How to find the worker among the processes of this machine, if it is one.
+    pub(super) fn lookup(&self) -> Option<Lookup> {
+        match &self.place {
+            Place::Container(container) => Some(container.lookup(LookupOf::Child)),
+            Place::Cluster(_) => None,
+        }
+    }
+
+    /// Cancelled once its first process runs and has joined the platform.
+    pub(super) fn joined(&self) -> CancellationToken {
+        self.joined.clone()
     }
 
     /// Asks the worker to end, and the pod with it.
@@ -88,13 +108,16 @@ impl Pod {
         let _ = self.signals.send(ChildSignal::Terminate);
         // An engine may forget the signal while it makes the container.
         if !self.joined.is_cancelled() {
-            self.container.terminate();
+            match &self.place {
+                Place::Container(container) => container.terminate(),
+                Place::Cluster(pod) => pod.terminate(),
+            }
         }
     }
 
     /// Ends the pod, with everything in it.
     pub(super) fn kill(&mut self) {
-        self.container.kill();
+        self.place.kill();
     }
 
     /// Waits until the pod is gone, and reads the worker's last output. Can be called again if the future was dropped.
@@ -110,7 +133,7 @@ impl Pod {
             Some(End::Worker(status)) => Some(*status),
             Some(End::NotStarted(_) | End::Lost) | None => None,
         };
-        let exit = self.container.wait_as(status).await?;
+        let exit = self.place.wait_as(status).await?;
         if let Some(End::NotStarted(reason)) = &self.end {
             return Err(io::Error::other(format!("could not start in its container: {reason}")));
         }
@@ -135,12 +158,56 @@ impl Pod {
                     self.end = Some(end.unwrap_or(End::Lost));
                     self.kill_at = Some(Instant::now() + LEAVE);
                 }
-                ended = self.container.ended() => return ended,
+                ended = self.place.ended() => return ended,
                 () = leave_limit => {
                     self.kill_at = None;
-                    self.container.kill();
+                    self.place.kill();
                 }
             }
+        }
+    }
+}
+
+impl SpecOfPlace {
+    /// What is asked to start it, for messages.
+    fn program(&self) -> &str {
+        match self {
+            Self::Container(spec) => spec.engine.program(),
+            Self::Cluster(..) => "a pod",
+        }
+    }
+
+    async fn start(self, lifeline: &Lifeline, on_line: OnLine) -> Result<Place, SpawnError> {
+        Ok(match self {
+            // What the first process says is about the pod, never about work.
+            Self::Container(spec) => Place::Container(Box::new(
+                Container::spawn(*spec, lifeline, Arc::new(|| None), on_line).await?,
+            )),
+            Self::Cluster(start, on_wait) => Place::Cluster(InCluster::start(*start, on_wait)),
+        })
+    }
+}
+
+impl Place {
+    fn kill(&mut self) {
+        match self {
+            Self::Container(container) => container.kill(),
+            Self::Cluster(pod) => pod.kill(),
+        }
+    }
+
+    async fn ended(&mut self) -> io::Result<()> {
+        match self {
+            Self::Container(container) => container.ended().await,
+            Self::Cluster(pod) => pod.ended().await,
+        }
+    }
+
+    /// How it ended, for a worker in it that has ended with this status.
+    async fn wait_as(&mut self, worker: Option<ExitStatus>) -> io::Result<Exit> {
+        match self {
+            Self::Container(container) => container.wait_as(worker).await,
+            Self::Cluster(pod) => pod.wait_as(worker).await,
         }
     }
 }
