@@ -1,4 +1,6 @@
 //! The background service as a target: what commands ask of it, and that it is started when they first do.
+use std::path::Path;
+
 use async_trait::async_trait;
 use flash_target::{
     CostQuery, Costs, Created, EndpointChange, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord,
@@ -14,15 +16,21 @@ use super::{
     connection::{Connection, broke_off},
     directory::DataDirectory,
     process, programs,
-    wire::{ChangeRequest, LOGS, LogRequest, LogResponse, Query},
+    wire::{ChangeRequest, Hello, LOGS, LogRequest, LogResponse, Query},
 };
 
-/// The background service on this machine, as commands see it.
+/// A service, as commands see it: that of this machine, or one in a cluster.
 pub struct LocalTarget {
-    directory: DataDirectory,
+    place: Place,
     connection: Connection,
     /// Set once the service was seen to run.
     ensured: OnceCell<()>,
+}
+
+/// Where the service is.
+enum Place {
+    Here(DataDirectory),
+    Elsewhere,
 }
 
 impl LocalTarget {
@@ -33,7 +41,16 @@ impl LocalTarget {
     pub fn open() -> Result<Self, TargetError> {
         let directory = DataDirectory::of_user()?;
         let connection = Connection::new(&directory)?;
-        Ok(Self { directory, connection, ensured: OnceCell::new() })
+        Ok(Self { place: Place::Here(directory), connection, ensured: OnceCell::new() })
+    }
+
+    /// A service elsewhere, to which this socket leads. It must run and have the version of this program.
+    ///
+    /// # Errors
+    /// When the socket's path cannot be used.
+    pub fn forwarded(socket: &Path) -> Result<Self, TargetError> {
+        let connection = Connection::forwarded(socket)?;
+        Ok(Self { place: Place::Elsewhere, connection, ensured: OnceCell::new() })
     }
 
     /// The connection to the running service.
@@ -41,8 +58,29 @@ impl LocalTarget {
     /// # Errors
     /// When it does not start, or has another version and has work.
     async fn service(&self) -> Result<&Connection, TargetError> {
-        self.ensured.get_or_try_init(|| process::ensure(&self.directory)).await?;
+        let ensured = || async {
+            match &self.place {
+                Place::Here(directory) => process::ensure(directory).await,
+                Place::Elsewhere => self.has_this_version().await,
+            }
+        };
+        self.ensured.get_or_try_init(ensured).await?;
         Ok(&self.connection)
+    }
+
+    /// # Errors
+    /// When it cannot be reached, or has another version: what both send is only defined within one.
+    async fn has_this_version(&self) -> Result<(), TargetError> {
+        let Some(Hello { version, .. }) = self.connection.hello().await? else {
+            return Err(TargetError::new(Problem::Unreachable, "the environment's service does not answer"));
+        };
+        if version == env!("CARGO_PKG_VERSION") {
+            return Ok(());
+        }
+        let message =
+            format!("the environment runs flash {version}, and this is flash {}", env!("CARGO_PKG_VERSION"));
+        Err(TargetError::new(Problem::Refused, message)
+            .hint("use the same version of flash as the environment"))
     }
 
     async fn ask<T: DeserializeOwned>(&self, question: Query) -> Result<T, TargetError> {
@@ -56,9 +94,11 @@ impl LocalTarget {
         shipment: &Shipment,
         on_step: &mut (dyn FnMut(Step) + Send),
     ) -> Result<(), TargetError> {
+        // In a cluster, images are pulled where they run.
+        let Place::Here(directory) = &self.place else { return Ok(()) };
         // Checked by the service first: a typo must not create a directory.
         self.environment(id).await?;
-        let directory = self.directory.environment(id);
+        let directory = directory.environment(id);
         let (artifact, sources) = (shipment.spec.artifact.clone(), shipment.sources.clone());
         // Only the latest value counts: showing it may be slower than the disk.
         let (sent, mut seen) = tokio::sync::watch::channel(None);
@@ -110,7 +150,9 @@ impl Target for LocalTarget {
 
     async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
         // A service that never ran has none: a mistyped command leaves no service behind on a new machine.
-        if !self.directory.database().exists() {
+        if let Place::Here(directory) = &self.place
+            && !directory.database().exists()
+        {
             return Ok(Vec::new());
         }
         self.ask(Query::Environments).await
@@ -172,7 +214,10 @@ impl Target for LocalTarget {
 
     async fn preflight(&self, id: &EnvironmentId, spec: &ReleaseSpec) -> Result<Preflight, TargetError> {
         let scales: Vec<ManualScale> = self.ask(Query::Scales { id: id.clone() }).await?;
-        let problems = programs::problems(spec).await;
+        let problems = match &self.place {
+            Place::Here(_) => programs::problems(spec).await,
+            Place::Elsewhere => Vec::new(),
+        };
         Ok(Preflight { problems, changes: taken_back(&scales, spec), ..Preflight::default() })
     }
 

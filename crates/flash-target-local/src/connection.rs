@@ -2,7 +2,11 @@
 //!
 //! Knows the requests of `wire` and how they fail. Which ones are made, and when the service is started, is up to
 //! `client` and `process`.
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use flash_target::{OnStep, Problem, ReleaseRecord, TargetError};
@@ -22,23 +26,32 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Connection {
     client: reqwest::Client,
-    /// The file where the service writes the key to its socket at each start.
-    key: PathBuf,
+    /// The file where the service writes the key to its socket at each start; `None` where it asks for none.
+    key: Option<PathBuf>,
     /// Keeps the path to the socket valid.
-    _socket: Arc<SocketPath>,
+    _socket: Option<Arc<SocketPath>>,
+}
+
+fn unreachable() -> TargetError {
+    TargetError::new(Problem::Unreachable, "cannot reach the background service")
+}
+
+fn client(socket: &Path) -> Result<reqwest::Client, TargetError> {
+    let client = flash_http::client().unix_socket(socket).no_proxy().build();
+    client.map_err(|error| unreachable().because(error))
 }
 
 impl Connection {
     /// A client for the service of this directory, whether it runs or not.
     pub(super) fn new(directory: &DataDirectory) -> Result<Self, TargetError> {
-        let problem = || TargetError::new(Problem::Unreachable, "cannot reach the background service");
-        let socket = SocketPath::new(directory).map_err(|error| problem().because(error))?;
-        let client = flash_http::client()
-            .unix_socket(socket.path())
-            .no_proxy()
-            .build()
-            .map_err(|error| problem().because(error))?;
-        Ok(Self { client, key: directory.control_key(), _socket: Arc::new(socket) })
+        let socket = SocketPath::new(directory).map_err(|error| unreachable().because(error))?;
+        let client = client(socket.path())?;
+        Ok(Self { client, key: Some(directory.control_key()), _socket: Some(Arc::new(socket)) })
+    }
+
+    /// A client for a service elsewhere, to which this socket leads.
+    pub(super) fn forwarded(socket: &Path) -> Result<Self, TargetError> {
+        Ok(Self { client: client(socket)?, key: None, _socket: None })
     }
 
     /// The service that answers; `None` if none does.
@@ -64,7 +77,10 @@ impl Connection {
 
     async fn post(&self, path: &str, body: &impl Serialize) -> Result<reqwest::Response, TargetError> {
         // Without a key, the service reports the problem.
-        let key = tokio::fs::read_to_string(&self.key).await.unwrap_or_default();
+        let key = match &self.key {
+            Some(file) => tokio::fs::read_to_string(file).await.unwrap_or_default(),
+            None => String::new(),
+        };
         let request = self.client.post(url(path)).bearer_auth(key).json(body);
         let response = request.send().await.map_err(broken)?;
         if response.status().is_success() {

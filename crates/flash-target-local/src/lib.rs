@@ -41,7 +41,7 @@ pub use invocation::is_service;
 pub use port::{BindError, Port, bind};
 pub use process::{Started, Stopped, start, status, stop};
 pub use report::{Report, SharedReport};
-pub use service::service_main;
+pub use service::{serve_in_cluster, service_main};
 pub use systemd::{check_free, install, installed, lingers};
 pub use utc::utc;
 pub use wire::{HostedEnvironment, Manager, ServiceStatus};

@@ -3,6 +3,7 @@
 //! Workers are processes of this user too. They can connect, but their requests are rejected: each needs the key in
 //! a file that they cannot read.
 use std::{
+    fmt,
     fs::File,
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -50,7 +51,8 @@ pub(super) struct ServiceState {
     pub directory: DataDirectory,
     pub started_ms: u64,
     pub manager: Manager,
-    pub key: ControlKey,
+    /// `None` where only those can connect who may control it.
+    pub key: Option<ControlKey>,
 }
 
 /// The key to the control API. A new one at each start.
@@ -82,7 +84,7 @@ impl ControlKey {
 }
 
 async fn keyed(State(state): State<Arc<ServiceState>>, request: Request, next: Next) -> Response {
-    if state.key.opens(request.headers()) {
+    if state.key.as_ref().is_none_or(|key| key.opens(request.headers())) {
         return next.run(request).await;
     }
     let message = "this process may not control the background service: its control key is wrong";
@@ -133,12 +135,14 @@ impl axum::serve::Listener for ControlListener {
 }
 
 /// Serves until `closing`, with the timeouts of the environments' listeners.
-pub(super) async fn serve(
-    listener: ControlListener,
+pub(super) async fn serve<L>(
+    listener: L,
     share: ConnectionShare,
     closing: CancellationToken,
     state: ServiceState,
-) {
+) where
+    L: axum::serve::Listener<Addr: Clone + Sync + fmt::Debug>,
+{
     let router = TowerToHyperService::new(router(state));
     let respond = move |request: http::Request<Incoming>, _| {
         let router = router.clone();

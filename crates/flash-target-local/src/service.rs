@@ -2,9 +2,11 @@
 //!
 //! `flash __service` runs the environments; `flash __service systemd` is the same, started by systemd; `flash
 //! __service supervise` keeps the first one running where there is no systemd.
-use std::{process::ExitCode, time::Duration};
+use std::{fmt, process::ExitCode, sync::Arc, time::Duration};
 
+use flash_platform::Cluster;
 use flash_target::{Problem, TargetError, now_ms};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -73,11 +75,10 @@ fn serve(manager: Manager, report: &SharedReport) -> Result<(), End> {
 }
 
 async fn host(directory: &DataDirectory, manager: Manager, report: &SharedReport) -> Result<(), TargetError> {
-    let mut stop = StopSignals::listen()?;
-    let started_ms = now_ms();
+    let stop = StopSignals::listen()?;
     let _log = Rotation::start(directory, Role::Rotates)
         .map_err(|error| TargetError::new(Problem::Failed, "cannot watch service.log").because(error))?;
-    let environments = Environments::open(directory.clone(), report.clone()).await?;
+    let environments = Environments::open(directory.clone(), None, report.clone()).await?;
     let key = ControlKey::make(directory).map_err(|error| {
         let path = directory.control_key();
         TargetError::new(Problem::Failed, format!("cannot write {}", path.display())).because(error)
@@ -87,16 +88,58 @@ async fn host(directory: &DataDirectory, manager: Manager, report: &SharedReport
         TargetError::new(Problem::Failed, format!("cannot open {}", path.display())).because(error)
     })?;
     let state = ServiceState {
-        environments: environments.clone(),
+        environments,
         directory: directory.clone(),
-        started_ms,
+        started_ms: now_ms(),
         manager,
-        key,
+        key: Some(key),
     };
+    until_stopped(listener, state, stop, report).await;
+    Ok(())
+}
+
+/// Runs the service in a pod of a cluster until it is told to stop: its workers run in the cluster, and whoever can connect
+/// to `control` may change everything.
+///
+/// # Errors
+/// When its data cannot be used, or another service uses it.
+pub async fn serve_in_cluster(
+    directory: &DataDirectory,
+    cluster: Arc<dyn Cluster>,
+    control: TcpListener,
+    report: &SharedReport,
+) -> Result<(), TargetError> {
+    let stop = StopSignals::listen()?;
+    let lock = Lock::take(&directory.service_lock(), LOCK_TIME).map_err(|error| {
+        TargetError::new(Problem::Failed, format!("cannot lock {}", directory.path().display()))
+            .because(error)
+    })?;
+    let Some(_lock) = lock else {
+        let message = format!("another service uses {}", directory.path().display());
+        return Err(TargetError::new(Problem::Failed, message));
+    };
+    let environments = Environments::open(directory.clone(), Some(cluster), report.clone()).await?;
+    let state = ServiceState {
+        environments,
+        directory: directory.clone(),
+        started_ms: now_ms(),
+        manager: Manager::Cluster,
+        key: None,
+    };
+    until_stopped(control, state, stop, report).await;
+    Ok(())
+}
+
+/// Serves until it is told to stop, then stops all environments.
+async fn until_stopped<L>(listener: L, state: ServiceState, mut stop: StopSignals, report: &SharedReport)
+where
+    L: axum::serve::Listener<Addr: Clone + Sync + fmt::Debug>,
+{
+    let (environments, directory) = (state.environments.clone(), state.directory.clone());
     let closing = CancellationToken::new();
     let share = environments.share();
     let server = tokio::spawn(server::serve(listener, share, closing.clone(), state));
-    report.status("Serving", &format!("local environments of {}", directory.path().display()));
+    report.status("Serving", &format!("environments of {}", directory.path().display()));
     stop.next().await;
     report.status("Stopping", "running work gets its drain time");
     // From here on commands see that it is gone, and wait for its lock.
@@ -106,5 +149,4 @@ async fn host(directory: &DataDirectory, manager: Manager, report: &SharedReport
     // Connections that follow a log are cut off.
     let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
     report.status("Stopped", "all environments");
-    Ok(())
 }

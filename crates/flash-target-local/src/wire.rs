@@ -39,6 +39,8 @@ pub enum Manager {
     Supervisor,
     /// A unit of the user's systemd.
     Systemd,
+    /// The cluster that it runs in.
+    Cluster,
 }
 
 /// The service and its environments.

@@ -141,6 +141,7 @@ async fn status(directory: &DataDirectory, output: &Output) -> Result<(), Failur
     let manager = match hello.manager {
         Manager::Supervisor => "its supervisor",
         Manager::Systemd => "systemd",
+        Manager::Cluster => "its cluster",
     };
     output.line(&format!("running since  {}", utc(hello.started_ms)));
     output.line(&format!("process        {}, kept running by {manager}", hello.pid));

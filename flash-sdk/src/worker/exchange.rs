@@ -52,7 +52,6 @@ pub(super) async fn run_queue(
     health: &Health,
 ) -> Result<(), String> {
     let connection = Connection::open(address).await?;
-    let http_host = server.host_seen_from(connection.own_host);
     health.report_to(connection.frames.clone());
     let _loads = connection.report();
     if let Some(peers) = peers {

@@ -188,7 +188,7 @@ async fn deploy(
     let secrets = host.ask(move |database| database.secrets(key)).await?;
     // The current secrets, whatever the sender has seen: its workers get these.
     wanted.spec.secrets = secrets.into_iter().map(|secret| (secret.name, secret.version)).collect();
-    release::check_artifact(running, &wanted.spec).await?;
+    release::check_artifact(host, running, &wanted.spec).await?;
     let platform = platform::fit(host, running, &wanted.spec.runtime).await?;
     let before = live.map(|live| live.record.number);
     platform.expect(platform::expected(before));

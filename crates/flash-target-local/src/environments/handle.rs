@@ -1,7 +1,7 @@
 //! What the service's server can ask for. Each request is carried out by the part with its name.
 use std::sync::Arc;
 
-use flash_platform::ConnectionShare;
+use flash_platform::{Cluster, ConnectionShare};
 use flash_target::{
     CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, ManualScale,
     NewEnvironment, NewKey, ReleaseRecord, ReleaseSpec, ScaleChange, ScheduledFunction, SecretEntry,
@@ -25,8 +25,12 @@ pub(crate) struct Environments {
 
 impl Environments {
     /// Opens the data and starts what should run.
-    pub(crate) async fn open(directory: DataDirectory, report: SharedReport) -> Result<Self, TargetError> {
-        Ok(Self { host: startup::open(directory, report).await? })
+    pub(crate) async fn open(
+        directory: DataDirectory,
+        cluster: Option<Arc<dyn Cluster>>,
+        report: SharedReport,
+    ) -> Result<Self, TargetError> {
+        Ok(Self { host: startup::open(directory, cluster, report).await? })
     }
 
     /// Makes an environment and its first key. It listens at once, and answers that nothing is deployed.

@@ -3,7 +3,7 @@
 //! The parts beside this file work on it; it does none of their work.
 use std::{collections::BTreeMap, sync::Arc};
 
-use flash_platform::{Machine, ReleaseHistory};
+use flash_platform::{Cluster, Machine, ReleaseHistory};
 use flash_target::{EnvironmentId, Problem, TargetError};
 use parking_lot::{Mutex, MutexGuard};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,6 +28,8 @@ pub(super) struct Host {
     pub cipher: Arc<Cipher>,
     /// Shared by all environments.
     pub machine: Machine,
+    /// Where the workers run, if not on this machine.
+    pub cluster: Option<Arc<dyn Cluster>>,
     running: Mutex<BTreeMap<EnvironmentId, Arc<Running>>>,
     /// Held while an environment is made or removed.
     pub list: tokio::sync::Mutex<()>,
@@ -47,6 +49,7 @@ impl Host {
         database: Database,
         cipher: Cipher,
         machine: Machine,
+        cluster: Option<Arc<dyn Cluster>>,
         report: SharedReport,
     ) -> Self {
         Self {
@@ -55,6 +58,7 @@ impl Host {
             database,
             cipher: Arc::new(cipher),
             machine,
+            cluster,
             running: Mutex::default(),
             list: tokio::sync::Mutex::default(),
             rings: tokio::sync::Mutex::default(),

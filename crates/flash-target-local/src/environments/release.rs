@@ -1,7 +1,7 @@
 //! Releases as stored, and what the platform needs to run one.
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use flash_platform::{Artifact, NewRelease, Platform};
+use flash_platform::{Artifact, NewRelease, Platform, PodImages};
 use flash_protocol::{CommandWorker, catalogue::PriceList};
 use flash_target::{ArtifactSpec, CommandSpec, ModelDelivery, ModelSpec, Problem, ReleaseSpec, TargetError};
 
@@ -22,7 +22,15 @@ pub(super) async fn stored_spec(
 }
 
 /// Whether everything that a release consists of is on the disk.
-pub(super) async fn check_artifact(running: &Arc<Running>, spec: &ReleaseSpec) -> Result<(), TargetError> {
+pub(super) async fn check_artifact(
+    host: &Host,
+    running: &Arc<Running>,
+    spec: &ReleaseSpec,
+) -> Result<(), TargetError> {
+    if host.cluster.is_some() && matches!(spec.artifact, ArtifactSpec::Images { .. }) {
+        // They are in a registry, where nodes pull them.
+        return Ok(());
+    }
     let (directory, artifact) = (running.directory.clone(), spec.artifact.clone());
     blocking(move || artifact::check(&directory, &artifact)).await
 }
@@ -50,7 +58,7 @@ async fn resume(
     number: u64,
 ) -> Result<(), TargetError> {
     let spec = stored_spec(host, running, number).await?;
-    check_artifact(running, &spec).await?;
+    check_artifact(host, running, &spec).await?;
     let old = prepare(host, running, number, &spec).await?;
     platform.resume(old).await;
     Ok(())
@@ -65,7 +73,7 @@ pub(super) async fn prepare(
 ) -> Result<NewRelease, TargetError> {
     let programs = programs::fetch(&running.directory.work(), spec).await?;
     let (of, spec) = (running.clone(), spec.clone());
-    let (database, cipher) = (host.database.clone(), host.cipher.clone());
+    let (database, cipher, cluster) = (host.database.clone(), host.cipher.clone(), host.cluster.clone());
     blocking(move || {
         let secrets = secrets::open(&database, &cipher, &of, &spec.secrets)?;
         let directory = artifact::work_directory(&of.directory, number, &spec.artifact)?;
@@ -83,6 +91,9 @@ pub(super) async fn prepare(
             artifact: match &spec.artifact {
                 ArtifactSpec::Binaries { .. } => {
                     Artifact::Binaries(Arc::new(artifact::programs(&of.directory, &spec.artifact)))
+                }
+                ArtifactSpec::Images { images, .. } if let Some(cluster) = cluster => {
+                    Artifact::Pods(Arc::new(PodImages { cluster, images: images.clone() }))
                 }
                 ArtifactSpec::Images { .. } => {
                     let message = "the local target runs binaries, not images";

@@ -61,7 +61,7 @@ async fn try_restart(host: &Host, running: &Arc<Running>) -> Result<(), String> 
     if let Some((number, spec)) = live.zip(spec.as_ref())
         && platform.overview().live != live
     {
-        release::check_artifact(running, spec).await.map_err(text)?;
+        release::check_artifact(host, running, spec).await.map_err(text)?;
         let new = release::prepare(host, running, number, spec).await.map_err(text)?;
         platform.deploy(new, |_| ()).await.map_err(|error| error_chain(&error))?;
         scales::restore(host, running, &platform).await.map_err(text)?;

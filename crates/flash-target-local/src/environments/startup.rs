@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use flash_platform::{LimitScope, Listeners, Machine};
+use flash_platform::{Cluster, LimitScope, Listeners, Machine};
 use flash_target::{Problem, TargetError};
 
 use super::{
@@ -23,7 +23,11 @@ use crate::{
 };
 
 /// Opens the data and starts what should run.
-pub(super) async fn open(directory: DataDirectory, report: SharedReport) -> Result<Arc<Host>, TargetError> {
+pub(super) async fn open(
+    directory: DataDirectory,
+    cluster: Option<Arc<dyn Cluster>>,
+    report: SharedReport,
+) -> Result<Arc<Host>, TargetError> {
     let opened = {
         let directory = directory.clone();
         blocking(move || -> Result<_, TargetError> {
@@ -47,7 +51,7 @@ pub(super) async fn open(directory: DataDirectory, report: SharedReport) -> Resu
     let host = Arc::new_cyclic(|me: &Weak<Host>| {
         let me = me.clone();
         let history: HistoryOf = Box::new(move |id| Arc::new(ReleasesOf::new(me.clone(), id.clone())));
-        Host::new(history, directory, database, cipher, machine, report)
+        Host::new(history, directory, database, cipher, machine, cluster, report)
     });
     for stored in stored {
         let id = stored.id.clone();

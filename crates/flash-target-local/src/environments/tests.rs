@@ -41,7 +41,7 @@ fn new(name: &str) -> NewEnvironment {
 
 async fn open(data: &TempDir) -> Bench {
     let directory = DataDirectory::open(data.path()).unwrap();
-    let environments = Environments::open(directory.clone(), Arc::new(Silent)).await.unwrap();
+    let environments = Environments::open(directory.clone(), None, Arc::new(Silent)).await.unwrap();
     Bench { environments, directory, id: id("production"), steps: Vec::new() }
 }
 
