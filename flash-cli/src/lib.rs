@@ -32,6 +32,9 @@ pub fn main() -> ExitCode {
         flash_platform::lifeline_main();
         return ExitCode::SUCCESS;
     }
+    if flash_target_kubernetes::is_platform() {
+        return flash_target_kubernetes::platform_main(&output::Output::service_report());
+    }
     if flash_target_local::is_service() {
         return flash_target_local::service_main(&output::Output::service_report());
     }

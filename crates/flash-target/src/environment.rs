@@ -14,6 +14,8 @@ pub enum TargetKind {
     Local,
     /// Runpod's cloud.
     Runpod,
+    /// A Kubernetes cluster.
+    Kubernetes,
 }
 
 impl TargetKind {
@@ -22,6 +24,7 @@ impl TargetKind {
         match self {
             Self::Local => "local",
             Self::Runpod => "runpod",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }

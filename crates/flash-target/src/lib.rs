@@ -67,6 +67,12 @@ pub trait Target: Send + Sync {
     /// All releases, newest first.
     async fn history(&self, id: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError>;
 
+    /// A base URL that reaches the environment's routes from this machine as long as this value lives, if those of its
+    /// endpoints do not.
+    async fn reach(&self, _id: &EnvironmentId) -> Result<Option<String>, TargetError> {
+        Ok(None)
+    }
+
     /// Checks, before any change, what would prevent a release from going live, and what differs between the
     /// current and the wanted state. The release need not be built: its artifact may be empty.
     async fn preflight(&self, _id: &EnvironmentId, _spec: &ReleaseSpec) -> Result<Preflight, TargetError> {

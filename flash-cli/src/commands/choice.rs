@@ -26,7 +26,7 @@ pub(crate) fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
 }
 
 impl Choice for TargetKind {
-    const ALL: &'static [Self] = &[Self::Local, Self::Runpod];
+    const ALL: &'static [Self] = &[Self::Local, Self::Runpod, Self::Kubernetes];
 
     fn name(self) -> &'static str {
         self.as_str()
@@ -36,6 +36,7 @@ impl Choice for TargetKind {
         match self {
             Self::Local => "The background service on this machine",
             Self::Runpod => "Runpod's cloud",
+            Self::Kubernetes => "A Kubernetes cluster of yours",
         }
     }
 }

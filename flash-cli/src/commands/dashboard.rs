@@ -13,7 +13,7 @@ use super::{
     call::key_for,
     command::{Command, Context},
     running::{RunningApp, RunningArguments},
-    scope::ScopeArguments,
+    scope::{Scope, ScopeArguments, reachable},
 };
 use crate::{
     exit::{Code, Failure, FailureCode},
@@ -57,13 +57,16 @@ impl Command for DashboardArguments {
             let address = place.address(token.as_deref());
             if output.is_json() {
                 output.object(&json!({ "url": address }));
-                return Ok(());
-            }
-            if !self.print && has_browser() && open::that_detached(&address).is_ok() {
+            } else if !self.print && has_browser() && open::that_detached(&address).is_ok() {
                 output.status("Opened", &place.address(None));
-                return Ok(());
+            } else {
+                show(&address, token.is_some(), output);
             }
-            show(&address, token.is_some(), output);
+            if place.way.is_some() {
+                output.status("Forwarding", "until Ctrl-C");
+                output.flush();
+                let _ = tokio::signal::ctrl_c().await;
+            }
             Ok(())
         })?;
         Ok(Code::Success)
@@ -90,6 +93,8 @@ struct Place {
     key: Option<String>,
     /// The command that says whether it is up.
     look: String,
+    /// Holds the way to it open, where it is in a cluster.
+    way: Option<Scope>,
 }
 
 impl DashboardArguments {
@@ -99,25 +104,27 @@ impl DashboardArguments {
                 url: app.url,
                 key: app.key,
                 look: "is `flash run` still running?".to_owned(),
+                way: None,
             });
         }
         let scope = self.scope.environment(self.name.as_deref()).await;
         let scope = scope.map_err(|failure| RunningApp::suggested(failure, &self.scope))?;
         let name = &scope.id.name;
-        if scope.target.kind() != TargetKind::Local {
+        if scope.target.kind() == TargetKind::Runpod {
             return Err(Failure::unusable(format!(
                 "{} is in a cloud, which has a console of its own; Flash's dashboard shows local environments",
                 scope.id
             ))
             .hint(format!("flash status {name}, flash logs {name} -f")));
         }
-        let environment = scope.target.environment(&scope.id).await?;
+        let environment = reachable(&scope.id, scope.target.as_ref()).await?;
         let look = format!("flash status {name}");
         let url = environment
             .url
             .ok_or_else(|| Failure::failed(format!("{} has no address", scope.id)).hint(look.clone()))?;
         let key = Some(key_for(&scope.id, scope.target.as_ref())?);
-        Ok(Place { url, key, look })
+        let way = Some(scope).filter(|scope| scope.target.kind() == TargetKind::Kubernetes);
+        Ok(Place { url, key, look, way })
     }
 }
 

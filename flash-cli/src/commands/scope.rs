@@ -7,6 +7,7 @@ use std::{
 use clap::Args;
 use dialoguer::Select;
 use flash_target::{Environment, EnvironmentId, Target, TargetKind};
+use flash_target_kubernetes::{ClusterSettings, KubernetesTarget};
 use flash_target_local::LocalTarget;
 use flash_target_runpod::RunpodTarget;
 use flash_text::nearest;
@@ -111,10 +112,12 @@ impl ScopeArguments {
             let declared = || config.environment(name).map_or(TargetKind::Local, |own| own.target);
             self.target.unwrap_or_else(declared)
         };
+        let cluster =
+            |name: &str| config.environment(name).map(|own| own.cluster.clone()).unwrap_or_default();
         if let Some(name) = name {
             let id =
                 EnvironmentId::new(&app, name).map_err(|error| Failure::of(FailureCode::Unusable, &error))?;
-            let target = target(kind(&id.name), directory).await?;
+            let target = target(kind(&id.name), directory, &cluster(&id.name)).await?;
             // In a cloud, a declared environment counts as existing.
             if target.kind() == TargetKind::Local {
                 let declared = config.environments().iter().map(|own| &own.name);
@@ -125,7 +128,9 @@ impl ScopeArguments {
         let mut names: Vec<String> = config.environments().iter().map(|own| own.name.clone()).collect();
         // An environment declared on another target must not hide the local ones.
         let first = self.target.unwrap_or(TargetKind::Local);
-        let first_target = target(first, directory).await?;
+        let of_first = config.environments().iter().find(|own| own.target == first);
+        let of_first = of_first.map(|own| own.cluster.clone()).unwrap_or_default();
+        let first_target = target(first, directory, &of_first).await?;
         let environments = first_target.environments().await?;
         let of_app = environments.into_iter().map(|own| own.id).filter(|id| id.app == app);
         let found: Vec<String> = of_app.map(|id| id.name).collect();
@@ -142,7 +147,7 @@ impl ScopeArguments {
                 id: EnvironmentId { app, name: only.clone() },
                 target: match kind(only) {
                     kind if kind == first => first_target,
-                    other => target(other, directory).await?,
+                    other => target(other, directory, &cluster(only)).await?,
                 },
             }),
             [] => Err(Failure::unusable(format!("`{app}` has no environments"))
@@ -156,7 +161,7 @@ impl ScopeArguments {
                 let name = several.get(chosen).cloned().unwrap_or_default();
                 let id = EnvironmentId::new(&app, &name)
                     .map_err(|error| Failure::of(FailureCode::Unusable, &error))?;
-                Ok(Scope { target: target(kind(&id.name), directory).await?, id })
+                Ok(Scope { target: target(kind(&id.name), directory, &cluster(&id.name)).await?, id })
             }
             several => {
                 Err(Failure::unusable(format!("`{app}` has several environments: {}", several.join(", ")))
@@ -201,11 +206,32 @@ fn check_there<'a>(
 ///
 /// # Errors
 /// When it cannot be reached or started.
-pub(crate) async fn target(kind: TargetKind, directory: Option<&Path>) -> Result<Box<dyn Target>, Failure> {
+pub(crate) async fn target(
+    kind: TargetKind,
+    directory: Option<&Path>,
+    cluster: &ClusterSettings,
+) -> Result<Box<dyn Target>, Failure> {
     match kind {
         TargetKind::Local => Ok(Box::new(LocalTarget::open()?)),
         TargetKind::Runpod => Ok(Box::new(RunpodTarget::connect(directory)?)),
+        TargetKind::Kubernetes => Ok(Box::new(KubernetesTarget::connect(cluster.clone()).await?)),
     }
+}
+
+/// The environment with addresses that this machine reaches as long as the target lives.
+///
+/// # Errors
+/// When the target cannot be asked.
+pub(crate) async fn reachable(id: &EnvironmentId, target: &dyn Target) -> Result<Environment, Failure> {
+    let mut environment = target.environment(id).await?;
+    if let Some(url) = target.reach(id).await? {
+        let own = environment.url.clone().unwrap_or_default();
+        for endpoint in &mut environment.endpoints {
+            endpoint.url = endpoint.url.replacen(&own, &url, 1);
+        }
+        environment.url = Some(url);
+    }
+    Ok(environment)
 }
 
 /// The name of the crate in this directory or above, without running cargo, which takes longer than most commands.

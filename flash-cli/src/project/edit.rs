@@ -21,6 +21,9 @@ pub(crate) enum EditError {
     Write { path: PathBuf, source: io::Error },
 }
 
+/// What [`Declaration::kubernetes`] may set.
+const CLUSTER_KEYS: [&str; 4] = ["context", "namespace", "host", "service_account"];
+
 /// The declaration of an environment.
 #[derive(Debug, Clone)]
 pub(crate) struct Declaration {
@@ -28,6 +31,8 @@ pub(crate) struct Declaration {
     pub listen: Option<IpAddr>,
     pub port: Option<u16>,
     pub registry: Option<String>,
+    /// Settings of its cluster, by their names.
+    pub kubernetes: Vec<(&'static str, String)>,
 }
 
 /// Declares an environment in this directory's `flash.toml`, creating the file if needed. An existing declaration
@@ -40,7 +45,7 @@ pub(crate) fn add_environment(
     name: &str,
     declaration: &Declaration,
 ) -> Result<(), EditError> {
-    let Declaration { target, listen, port, registry } = declaration;
+    let Declaration { target, listen, port, registry, kubernetes } = declaration;
     edit(directory, |document| {
         let environments = document.entry("environments").or_insert_with(implicit_table);
         let Some(environments) = environments.as_table_like_mut() else { return false };
@@ -55,6 +60,13 @@ pub(crate) fn add_environment(
         }
         if let Some(registry) = registry {
             environment.insert("registry", value(registry));
+        }
+        if !kubernetes.is_empty() {
+            let table = environment.entry("kubernetes").or_insert_with(|| Item::Table(Table::new()));
+            let Some(table) = table.as_table_like_mut() else { return false };
+            for (name, text) in kubernetes {
+                table.insert(name, value(text));
+            }
         }
         true
     })
@@ -74,6 +86,14 @@ pub(crate) fn remove_environment(directory: &Path, name: &str) -> Result<(), Edi
         let mut has_changed = false;
         for key in ["target", "listen", "port", "registry"] {
             has_changed |= settings.remove(key).is_some();
+        }
+        if let Some(cluster) = settings.get_mut("kubernetes").and_then(Item::as_table_like_mut) {
+            for key in CLUSTER_KEYS {
+                has_changed |= cluster.remove(key).is_some();
+            }
+            if cluster.is_empty() {
+                settings.remove("kubernetes");
+            }
         }
         if settings.is_empty() {
             environments.remove(name);
@@ -139,7 +159,7 @@ mod tests {
     use crate::project::Config;
 
     fn local(port: Option<u16>) -> Declaration {
-        Declaration { target: TargetKind::Local, listen: None, port, registry: None }
+        Declaration { target: TargetKind::Local, listen: None, port, registry: None, kubernetes: Vec::new() }
     }
 
     fn edited(before: &str, edit: impl FnOnce(&Path)) -> String {

@@ -9,6 +9,7 @@ use flash_protocol::{
     manifest::{EndpointKind, Manifest},
 };
 use flash_target::{CloudSettings, EnvironmentId, TargetKind};
+use flash_target_kubernetes::ClusterSettings;
 use flash_text::nearest;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -31,6 +32,7 @@ pub(super) struct Written {
     network_volumes: Option<Spanned<Vec<Spanned<String>>>>,
     registry_credential: Option<Spanned<String>>,
     webhook_networks: Vec<Spanned<String>>,
+    kubernetes: Option<Spanned<ClusterSettings>>,
     variables: BTreeMap<Spanned<String>, Spanned<String>>,
     workers: BTreeMap<Spanned<String>, overrides::Written>,
 }
@@ -48,6 +50,8 @@ pub(crate) struct EnvironmentSettings {
     pub registry: Option<String>,
     /// Where its workers run in a cloud.
     pub cloud: CloudSettings,
+    /// How it uses its cluster.
+    pub cluster: ClusterSettings,
     /// Networks that webhooks may reach in addition to public addresses.
     pub webhook_networks: Vec<IpNet>,
     /// Variables of its workers. No secrets: this file is usually committed.
@@ -105,6 +109,12 @@ impl Written {
         let target = self.target.unwrap_or(TargetKind::Local);
         let cloud = cloud(target, self.data_centers, self.network_volumes, self.registry_credential)?;
         let webhook_networks = networks(target, self.webhook_networks)?;
+        let cluster = match self.kubernetes {
+            Some(said) if target != TargetKind::Kubernetes => {
+                return mistake(said.span(), "`kubernetes` requires target = \"kubernetes\"");
+            }
+            said => said.map(Spanned::into_inner).unwrap_or_default(),
+        };
         let variables = self.variables.into_iter().map(variable).collect::<Result<_, _>>()?;
         let declared = |(name, written): (Spanned<String>, overrides::Written)| {
             let line = line_of(name.span().start);
@@ -117,6 +127,7 @@ impl Written {
             port,
             registry: self.registry.map(Spanned::into_inner),
             cloud,
+            cluster,
             webhook_networks,
             variables,
             workers: self.workers.into_iter().map(declared).collect::<Result<_, Mistake>>()?,
@@ -136,7 +147,7 @@ fn cloud(
         ("network_volumes", network_volumes.as_ref().map(Spanned::span)),
         ("registry_credential", registry_credential.as_ref().map(Spanned::span)),
     ];
-    if target == TargetKind::Local
+    if target != TargetKind::Runpod
         && let Some((key, Some(at))) = said.into_iter().find(|(_, at)| at.is_some())
     {
         return mistake(at, format!("`{key}` requires target = \"runpod\""));
@@ -179,8 +190,11 @@ fn networks(target: TargetKind, said: Vec<Spanned<String>>) -> Result<Vec<IpNet>
     said.into_iter()
         .map(|said| {
             let text = said.get_ref().trim();
-            if target != TargetKind::Local {
-                return mistake(said.span(), "`webhook_networks` requires target = \"local\"");
+            if target == TargetKind::Runpod {
+                return mistake(
+                    said.span(),
+                    "`webhook_networks` requires target = \"local\" or \"kubernetes\"",
+                );
             }
             let network = text.parse().or_else(|_| text.parse().map(|address: IpAddr| address.into()));
             match network {
@@ -248,6 +262,7 @@ impl EnvironmentSettings {
             port: None,
             registry: None,
             cloud: CloudSettings::default(),
+            cluster: ClusterSettings::default(),
             webhook_networks: Vec::new(),
             variables: BTreeMap::new(),
             workers: Vec::new(),

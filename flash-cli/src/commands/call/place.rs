@@ -13,7 +13,7 @@ use super::{find::Callee, send::Called};
 use crate::{
     commands::{
         running::{RunningApp, RunningArguments},
-        scope::{Scope, ScopeArguments},
+        scope::{Scope, ScopeArguments, reachable},
     },
     exit::{Failure, FailureCode},
 };
@@ -80,7 +80,7 @@ impl Place {
                 look: format!("flash status {}", id.name),
                 logs,
                 other_key: match target.kind() {
-                    TargetKind::Local => format!("flash key new {} --use", id.name),
+                    TargetKind::Local | TargetKind::Kubernetes => format!("flash key new {} --use", id.name),
                     TargetKind::Runpod => "flash login".to_owned(),
                 },
             },
@@ -101,8 +101,8 @@ impl Place {
         let worker = callee.worker();
         match self {
             Self::Environment { scope: Scope { id, target }, .. } => {
-                let endpoints = target.environment(id).await?.endpoints;
-                let endpoint = endpoints.into_iter().find(|endpoint| endpoint.worker == worker);
+                let environment = reachable(id, target.as_ref()).await?;
+                let endpoint = environment.endpoints.into_iter().find(|endpoint| endpoint.worker == worker);
                 endpoint.map(|endpoint| endpoint.url).ok_or_else(|| {
                     Failure::failed(format!("worker type `{worker}` has no address in {id}"))
                         .hint(format!("flash status {}", id.name))
@@ -118,7 +118,7 @@ impl Place {
     /// The price of one second of a queue function's worker, for platforms that do not meter jobs.
     pub(super) fn price(&self, callee: &Callee<'_>) -> Option<NanoDollars> {
         let Self::Environment { scope, spec } = self else { return None };
-        if scope.target.kind() == TargetKind::Local {
+        if scope.target.kind() != TargetKind::Runpod {
             return None;
         }
         let prices = spec.prices.iter().map(|(name, price)| (name.as_str(), *price));

@@ -25,7 +25,7 @@ pub(super) async fn check(
     name: &str,
 ) -> Result<(), Failure> {
     let mut client = flash_http::client().timeout(ANSWER_LIMIT);
-    if environment.target == TargetKind::Local {
+    if environment.target != TargetKind::Runpod {
         client = client.no_proxy();
     }
     let client = client.build().map_err(|error| Failure::of(FailureCode::Failed, &error))?;
@@ -43,7 +43,9 @@ pub(super) async fn check(
         (true, TargetKind::Runpod) => {
             "log in with a key that is allowed to call endpoints: flash login".to_owned()
         }
-        (true, TargetKind::Local) => format!("make a new key: flash key new {name} --use"),
+        (true, TargetKind::Local | TargetKind::Kubernetes) => {
+            format!("make a new key: flash key new {name} --use")
+        }
         (false, _) => {
             format!("see its workers' logs: flash logs {name}; go back: flash deploy rollback {name}")
         }

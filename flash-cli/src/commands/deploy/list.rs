@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use flash_target::{Environment, TargetKind};
+use flash_target_kubernetes::ClusterSettings;
 use serde_json::json;
 
 use super::subcommand::EnvironmentCommand;
@@ -35,9 +36,14 @@ pub(super) struct ListArguments {
 impl EnvironmentCommand for ListArguments {
     async fn run(self, output: &Output) -> Result<Code, Failure> {
         let environments = match self.target {
+            Some(TargetKind::Kubernetes) => {
+                let project = project_in(self.directory);
+                let config = project.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+                in_clusters(&config, output).await
+            }
             Some(kind) => {
                 let project = project_in(self.directory);
-                target(kind, project.as_deref()).await?.environments().await?
+                target(kind, project.as_deref(), &ClusterSettings::default()).await?.environments().await?
             }
             None => everywhere(self.directory, output).await?,
         };
@@ -63,18 +69,45 @@ impl EnvironmentCommand for ListArguments {
     }
 }
 
+/// Environments of the clusters and namespaces that flash.toml names. One that cannot be reached is left out.
+async fn in_clusters(config: &Config, output: &Output) -> Vec<Environment> {
+    let declared = config.environments().iter().filter(|own| own.target == TargetKind::Kubernetes);
+    let mut places: Vec<&ClusterSettings> = Vec::new();
+    for cluster in declared.map(|own| &own.cluster) {
+        let is_same = |other: &&ClusterSettings| {
+            (&other.context, &other.namespace) == (&cluster.context, &cluster.namespace)
+        };
+        if !places.iter().any(is_same) {
+            places.push(cluster);
+        }
+    }
+    let mut environments = Vec::new();
+    for cluster in places {
+        let those = match target(TargetKind::Kubernetes, None, cluster).await {
+            Ok(target) => target.environments().await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        match those {
+            Ok(those) => environments.extend(those),
+            Err(failure) => output.warning(&format!("environments on Kubernetes are not listed: {failure}")),
+        }
+    }
+    environments
+}
+
 fn project_in(directory: PathBuf) -> Option<PathBuf> {
     ScopeArguments { directory, app: None, target: None }.project()
 }
 
-/// Environments on this machine, then those in the cloud if it can be reached.
+/// Environments on this machine, then those in the cloud and in clusters if they can be reached.
 async fn everywhere(directory: PathBuf, output: &Output) -> Result<Vec<Environment>, Failure> {
-    let mut environments = target(TargetKind::Local, None).await?.environments().await?;
+    let mut environments =
+        target(TargetKind::Local, None, &ClusterSettings::default()).await?.environments().await?;
     let project = project_in(directory);
     // An invalid flash.toml is reported by other commands.
     let config = project.as_deref().and_then(|directory| Config::load(directory).ok()).unwrap_or_default();
     let is_declared = config.environments().iter().any(|own| own.target == TargetKind::Runpod);
-    match target(TargetKind::Runpod, project.as_deref()).await {
+    match target(TargetKind::Runpod, project.as_deref(), &ClusterSettings::default()).await {
         Ok(cloud) => match cloud.environments().await {
             Ok(those) => environments.extend(those),
             Err(error) => output.warning(&format!("environments on Runpod are not listed: {}", error.text())),
@@ -85,5 +118,6 @@ async fn everywhere(directory: PathBuf, output: &Output) -> Result<Vec<Environme
         // Without a key there is nothing to list.
         Err(_) => {}
     }
+    environments.extend(in_clusters(&config, output).await);
     Ok(environments)
 }

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use super::answers::check;
 use crate::{
-    commands::{endpoint_table, scope::Scope},
+    commands::{
+        endpoint_table,
+        scope::{Scope, reachable},
+    },
     credentials::CredentialStore,
     exit::Failure,
     output::{Endpoint, Output},
@@ -70,7 +73,7 @@ pub(super) async fn confirm(
     let spec = scope.target.spec(&scope.id, None).await?;
     let store = CredentialStore::of_user()?;
     let key = key(scope, &store, output).await?;
-    check(&environment, &spec, &key, &scope.id.name).await?;
+    check(&reachable(&scope.id, scope.target.as_ref()).await?, &spec, &key, &scope.id.name).await?;
     let endpoints = environment.endpoints.iter().map(|own| (own.worker.clone(), own.url.clone()));
     store.set_addresses(&scope.id, environment.url.as_deref(), endpoints)?;
     let rows = rows(&environment, &spec, &store);

@@ -3,12 +3,13 @@ use std::{net::IpAddr, path::Path};
 
 use clap::Args;
 use dialoguer::{Input, Select};
-use flash_target::{Created, Environment, EnvironmentId, NewEnvironment, TargetKind};
+use flash_target::{Created, Environment, EnvironmentId, NewEnvironment, Target, TargetKind};
+use flash_target_kubernetes::{ClusterSettings, KubernetesTarget};
 use serde_json::json;
 
 use super::subcommand::EnvironmentCommand;
 use crate::{
-    builder::references,
+    builder::{push_own_image, references},
     commands::{
         confirm::is_terminal,
         prompt::prompt,
@@ -30,7 +31,8 @@ const USUAL_NAME: &str = "production";
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash deploy new production\n  flash deploy new staging --port 9001\n  \
-                  flash deploy new cloud --target runpod --registry ghcr.io/me/app\n\n\
+                  flash deploy new cloud --target runpod --registry ghcr.io/me/app\n  \
+                  flash deploy new prod --target kubernetes --registry ghcr.io/me/app --namespace ml\n\n\
                   Exit codes: 0 done; 1 failed; 2 wrong usage, or it already exists."
 )]
 pub(super) struct NewArguments {
@@ -43,11 +45,55 @@ pub(super) struct NewArguments {
     /// Port to listen on [default: a free port, kept from then on].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// With --target runpod: the registry to push images to, such as ghcr.io/me/app. Stored in flash.toml.
+    /// With --target runpod or kubernetes: the registry to push images to, such as ghcr.io/me/app. Stored in flash.toml.
     #[arg(long, value_name = "REPOSITORY")]
     registry: Option<String>,
     #[command(flatten)]
+    cluster: ClusterArguments,
+    #[command(flatten)]
     scope: ScopeArguments,
+}
+
+/// Where an environment on Kubernetes is. All are stored in flash.toml.
+#[derive(Args)]
+struct ClusterArguments {
+    /// With --target kubernetes: the context of your kubeconfig [default: the current one].
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    /// With --target kubernetes: the namespace, made if it is missing [default: that of the context].
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// With --target kubernetes: the host name of an Ingress to make [default: none].
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// With --target kubernetes: an existing service account for the platform, where you may not make roles.
+    #[arg(long, value_name = "ACCOUNT")]
+    service_account: Option<String>,
+}
+
+impl ClusterArguments {
+    /// Those that were given, by their names in flash.toml.
+    fn given(&self) -> Vec<(&'static str, String)> {
+        let all = [
+            ("context", &self.context),
+            ("namespace", &self.namespace),
+            ("host", &self.host),
+            ("service_account", &self.service_account),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
+    }
+
+    /// The declared settings, with those that were given instead of their own.
+    fn over(&self, declared: &ClusterSettings) -> ClusterSettings {
+        let Self { context, namespace, host, service_account } = self;
+        ClusterSettings {
+            context: context.clone().or_else(|| declared.context.clone()),
+            namespace: namespace.clone().or_else(|| declared.namespace.clone()),
+            host: host.clone().or_else(|| declared.host.clone()),
+            service_account: service_account.clone().or_else(|| declared.service_account.clone()),
+            ..declared.clone()
+        }
+    }
 }
 
 impl EnvironmentCommand for NewArguments {
@@ -76,9 +122,9 @@ impl EnvironmentCommand for NewArguments {
         let usual = EnvironmentSettings::of(&name, kind);
         let declared = declared.unwrap_or(&usual);
         check(&self, &name, kind, declared)?;
-        if kind == TargetKind::Runpod && project.is_none() {
+        if kind != TargetKind::Local && project.is_none() {
             return Err(Failure::unusable(format!(
-                "cannot declare {id}: an environment on Runpod needs its app's flash.toml"
+                "cannot declare {id}: an environment that is not on this machine needs its app's flash.toml"
             ))
             .hint("give the crate's directory: --dir DIR"));
         }
@@ -93,9 +139,22 @@ impl EnvironmentCommand for NewArguments {
                  encryption, protected only by its keys"
             ));
         }
-        let target = target(kind, project.as_deref()).await?;
+        let settings = self.cluster.over(&declared.cluster);
+        let target: Box<dyn Target> = match kind {
+            TargetKind::Local | TargetKind::Runpod => target(kind, project.as_deref(), &settings).await?,
+            TargetKind::Kubernetes => {
+                let cluster = KubernetesTarget::connect(settings).await?;
+                let registry = self.registry.as_ref().or(declared.registry.as_ref());
+                // Checked above.
+                let registry = registry.map_or("", String::as_str);
+                Box::new(cluster.with_image(push_own_image(registry, output).await?))
+            }
+        };
         let store = CredentialStore::of_user()?;
-        let created = target.create(&new).await?;
+        let created = {
+            let _shown = output.activity("Creating", &id.to_string());
+            target.create(&new).await?
+        };
         let key = created.key.as_ref().map(|new| &new.key);
         // If the target has its own key, this user's calls use it.
         let own = target.caller_key();
@@ -106,6 +165,7 @@ impl EnvironmentCommand for NewArguments {
                     target: kind,
                     listen: self.listen,
                     port: self.port,
+                    kubernetes: self.cluster.given(),
                     registry: self.registry,
                 };
                 add_environment(directory, &name, &own)
@@ -153,21 +213,32 @@ fn check(
     if let Some(registry) = &arguments.registry {
         references(registry, "latest", &["worker".to_owned()])?;
     }
+    let cluster = arguments.cluster.given();
+    if let Some((flag, _)) = cluster.first().filter(|_| kind != TargetKind::Kubernetes) {
+        let flag = flag.replace('_', "-");
+        return Err(Failure::unusable(format!("--{flag} is for --target kubernetes")));
+    }
     match kind {
         TargetKind::Local if arguments.registry.is_some() => Err(Failure::unusable(
-            "--registry is for --target runpod: this machine runs binaries, not images",
+            "--registry is for --target runpod and kubernetes: this machine runs binaries, not images",
         )),
         TargetKind::Local => Ok(()),
-        TargetKind::Runpod if arguments.listen.is_some() || arguments.port.is_some() => {
+        TargetKind::Runpod | TargetKind::Kubernetes
+            if arguments.listen.is_some() || arguments.port.is_some() =>
+        {
             Err(Failure::unusable(
-                "--listen and --port are for --target local: Runpod assigns each endpoint its address",
+                "--listen and --port are for --target local: elsewhere, endpoints get their addresses",
             ))
         }
-        TargetKind::Runpod if arguments.registry.is_none() && declared.registry.is_none() => {
-            Err(Failure::unusable("an environment on Runpod needs a registry for its images")
-                .hint(format!("flash deploy new {name} --target runpod --registry ghcr.io/YOU/APP")))
+        TargetKind::Runpod | TargetKind::Kubernetes
+            if arguments.registry.is_none() && declared.registry.is_none() =>
+        {
+            Err(Failure::unusable(format!(
+                "an environment with target {kind} needs a registry for its images"
+            ))
+            .hint(format!("flash deploy new {name} --target {kind} --registry ghcr.io/YOU/APP")))
         }
-        TargetKind::Runpod => Ok(()),
+        TargetKind::Runpod | TargetKind::Kubernetes => Ok(()),
     }
 }
 
@@ -188,8 +259,12 @@ fn ask_name() -> Result<String, Failure> {
 }
 
 fn ask_target() -> Result<TargetKind, Failure> {
-    let kinds = [TargetKind::Local, TargetKind::Runpod];
-    let texts = ["local: the background service on this machine", "runpod: Runpod's cloud"];
+    let kinds = [TargetKind::Local, TargetKind::Runpod, TargetKind::Kubernetes];
+    let texts = [
+        "local: the background service on this machine",
+        "runpod: Runpod's cloud",
+        "kubernetes: a cluster of yours",
+    ];
     let ask = || Select::new().with_prompt("Target").items(texts).default(0).interact();
     let chosen = tokio::task::block_in_place(|| prompt(ask))?;
     Ok(kinds.get(chosen).copied().unwrap_or(TargetKind::Local))

@@ -273,7 +273,7 @@ fn unknown(error: TargetError, scope: &Scope) -> Failure {
 async fn request(options: &SendOptions, target: TargetKind) -> Request {
     let runs_on = match target {
         TargetKind::Local => RunsOn::ThisMachine(own_capabilities().await),
-        TargetKind::Runpod => RunsOn::Images,
+        TargetKind::Runpod | TargetKind::Kubernetes => RunsOn::Images,
     };
     Request {
         selection: Selection::default(),

@@ -1,0 +1,456 @@
+//! Environments on a cluster, as commands see them: their objects are applied here, and what happens inside is asked of the
+//! service in the platform's pod.
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use flash_target::{
+    CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, ManualScale,
+    NewEnvironment, NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec, ScaleChange,
+    ScheduledFunction, SecretEntry, SecretValue, Shipment, Status, Target, TargetError, TargetKind,
+};
+use flash_target_local::LocalTarget;
+use futures_util::stream::BoxStream;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
+use kube::{
+    Api, Client, Config,
+    api::{
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+        PostParams,
+    },
+    config::KubeConfigOptions,
+};
+use serde_json::{Value, json};
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{
+    error::failed,
+    forward::{ForwardedPort, ForwardedSocket, PodAddress},
+    names::name_of,
+    objects::{CONTROL_PORT, PORT, Wanted},
+    settings::ClusterSettings,
+    sight::{Sight, failed_pull, look},
+};
+
+/// Who has set the fields of an object.
+const MANAGER: &str = "flash";
+/// The objects of all environments.
+const OURS: &str = "app.kubernetes.io/managed-by=flash";
+/// How long a connection to the API server may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long the platform may take to run: its image is pulled, and its volume made.
+const PLATFORM_START: Duration = Duration::from_secs(300);
+/// How long the objects of an environment may take to be gone.
+const GONE: Duration = Duration::from_secs(120);
+/// How often the cluster is asked while something is waited for.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Environments of one namespace of a cluster.
+pub struct KubernetesTarget {
+    client: Client,
+    namespace: String,
+    settings: ClusterSettings,
+    /// `flash` itself as an image, by its digest, for environments that are made.
+    image: Option<String>,
+    services: Mutex<HashMap<EnvironmentId, Arc<Connected>>>,
+}
+
+/// The service of an environment, and the way to it.
+struct Connected {
+    service: LocalTarget,
+    _socket: ForwardedSocket,
+    /// The way to the environment's routes, once it was needed.
+    port: Mutex<Option<ForwardedPort>>,
+    address: PodAddress,
+}
+
+impl KubernetesTarget {
+    /// The cluster of the kubeconfig's context that the settings name, or of the current one.
+    ///
+    /// # Errors
+    /// Without a kubeconfig, and for a context that it does not have.
+    pub async fn connect(settings: ClusterSettings) -> Result<Self, TargetError> {
+        let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
+        let mut config = Config::from_kubeconfig(&options).await.map_err(|error| {
+            let of = settings
+                .context
+                .as_ref()
+                .map_or(String::new(), |context| format!(" with context `{context}`"));
+            TargetError::new(Problem::Refused, format!("cannot use the kubeconfig{of}"))
+                .because(error)
+                .hint("set KUBECONFIG, and see which contexts it has: kubectl config get-contexts")
+        })?;
+        config.connect_timeout = Some(CONNECT);
+        let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| failed("cannot use the cluster", &error))?;
+        Ok(Self { client, namespace, settings, image: None, services: Mutex::default() })
+    }
+
+    /// The same, able to make environments: their platform runs this image of `flash`, named by its digest.
+    #[must_use]
+    pub fn with_image(self, image: String) -> Self {
+        Self { image: Some(image), ..self }
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The URL of an environment's routes within the cluster.
+    fn url(&self, id: &EnvironmentId) -> String {
+        match &self.settings.host {
+            Some(host) => format!("http://{host}"),
+            None => format!("http://{}.{}.svc:{PORT}", name_of(id), self.namespace),
+        }
+    }
+
+    /// The service of an environment.
+    async fn connected(&self, id: &EnvironmentId) -> Result<Arc<Connected>, TargetError> {
+        let mut services = self.services.lock().await;
+        if let Some(connected) = services.get(id) {
+            return Ok(connected.clone());
+        }
+        let name = name_of(id);
+        let roots: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let root = roots.get_opt(&name).await.map_err(|error| failed("cannot ask the cluster", &error))?;
+        if root.is_none() {
+            return Err(self.missing(id));
+        }
+        let address = PodAddress { api: self.pods(), name: format!("{name}-0") };
+        let connected = Arc::new(connect(address)?);
+        services.insert(id.clone(), connected.clone());
+        Ok(connected)
+    }
+
+    fn missing(&self, id: &EnvironmentId) -> TargetError {
+        let message =
+            format!("`{}` has no environment `{}` in namespace `{}`", id.app, id.name, self.namespace);
+        TargetError::new(Problem::NoEnvironment, message)
+            .hint(format!("make it: flash deploy new {} --target kubernetes", id.name))
+    }
+
+    /// Applies an object, and returns it as the cluster has it.
+    async fn apply(&self, object: &Value) -> Result<DynamicObject, TargetError> {
+        let text = |key: &str| object[key].as_str().unwrap_or_default();
+        let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+        let kind = GroupVersionKind::gvk(group, version, text("kind"));
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&kind));
+        let ours = PatchParams::apply(MANAGER).force();
+        api.patch(name, &ours, &Patch::Apply(object)).await.map_err(|error| {
+            failed(&format!("cannot apply {} `{name}` in namespace `{}`", kind.kind, self.namespace), &error)
+        })
+    }
+
+    /// Makes the namespace if it is missing.
+    async fn ensure_namespace(&self) -> Result<(), TargetError> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        match api.get_opt(&self.namespace).await {
+            Ok(Some(_)) => return Ok(()),
+            // Whoever may not read namespaces has been given one.
+            Err(kube::Error::Api(status)) if status.code == 403 => return Ok(()),
+            Err(error) => return Err(failed("cannot ask the cluster", &error)),
+            Ok(None) => {}
+        }
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": { "name": self.namespace, "labels": { "app.kubernetes.io/managed-by": "flash" } },
+        });
+        let object: Namespace = serde_json::from_value(object)
+            .map_err(|error| TargetError::new(Problem::Failed, "no namespace").because(error))?;
+        match api.create(&PostParams::default(), &object).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(error) => Err(failed(&format!("cannot make namespace `{}`", self.namespace), &error)),
+        }
+    }
+
+    /// Applies all objects of an environment, with the platform last.
+    async fn apply_all(&self, id: &EnvironmentId, image: &str) -> Result<(), TargetError> {
+        let name = name_of(id);
+        let wanted = Wanted { id, name: &name, namespace: &self.namespace, settings: &self.settings };
+        // As the cluster has it: an owner with a wrong identity would have all others deleted at once.
+        let root = self.apply(&wanted.root()).await?.metadata.uid.unwrap_or_default();
+        let service = self.apply(&wanted.service(&root)).await?;
+        for object in wanted.surroundings(&root) {
+            self.apply(&object).await?;
+        }
+        let address = service.data["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
+        self.apply(&wanted.platform(&root, image, &address)).await?;
+        Ok(())
+    }
+
+    /// Waits until the platform's pod runs and its service answers.
+    async fn until_it_answers(&self, id: &EnvironmentId) -> Result<(), TargetError> {
+        let name = format!("{}-0", name_of(id));
+        let until = Instant::now() + PLATFORM_START;
+        let (mut pulled, mut reason) = (None, "its pod was not made".to_owned());
+        loop {
+            let pod =
+                self.pods().get_opt(&name).await.map_err(|error| failed("cannot ask the cluster", &error))?;
+            if let Some(pod) = pod {
+                pulled = failed_pull(&pod).or(pulled);
+                match look(&pod, pulled.as_deref()) {
+                    Sight::Hopeless(reason) => return Err(self.not_up(id, reason)),
+                    Sight::Waits(words) => reason = words,
+                    Sight::Ended(end) => reason = end.reason.unwrap_or_else(|| "it ended".to_owned()),
+                    Sight::Fine => match self.connected(id).await?.service.environments().await {
+                        Ok(_) => return Ok(()),
+                        Err(error) if error.problem == Problem::Unreachable => reason = error.text(),
+                        Err(error) => return Err(error),
+                    },
+                }
+            }
+            if Instant::now() >= until {
+                return Err(self.not_up(id, reason));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn not_up(&self, id: &EnvironmentId, reason: String) -> TargetError {
+        let command = format!("kubectl -n {} describe pod {}-0", self.namespace, name_of(id));
+        TargetError::new(Problem::NotReady, format!("the platform of {id} does not run"))
+            .because(reason)
+            .hint(format!("see it: {command}; remove it: flash deploy remove {}", id.name))
+    }
+
+    /// Of all objects of an environment, those that are left and cost something.
+    async fn pods_left(&self, name: &str) -> Result<usize, TargetError> {
+        let of = ListParams::default().labels(&format!("app.kubernetes.io/instance={name}"));
+        let pods = self.pods().list(&of).await.map_err(|error| failed("cannot list pods", &error))?;
+        let services: Api<Service> = Api::namespaced(self.client.clone(), &self.namespace);
+        let services = services.list(&of).await.map_err(|error| failed("cannot list services", &error))?;
+        Ok(pods.items.len() + services.items.len())
+    }
+
+    /// As seen from here, instead of from within the platform's pod.
+    fn placed(&self, environment: Environment) -> Environment {
+        let url = self.url(&environment.id);
+        let old = environment.url.clone().unwrap_or_default();
+        let endpoints = environment.endpoints.into_iter().map(|endpoint| flash_target::DeployedEndpoint {
+            url: endpoint.url.replacen(&old, &url, 1),
+            ..endpoint
+        });
+        Environment {
+            endpoints: endpoints.collect(),
+            target: TargetKind::Kubernetes,
+            url: Some(url),
+            ..environment
+        }
+    }
+}
+
+fn connect(address: PodAddress) -> Result<Connected, TargetError> {
+    let socket = ForwardedSocket::open(address.clone(), CONTROL_PORT).map_err(|error| {
+        TargetError::new(Problem::Failed, "cannot make a socket in the temporary directory").because(error)
+    })?;
+    let service = LocalTarget::forwarded(&socket.path())?;
+    Ok(Connected { service, _socket: socket, port: Mutex::default(), address })
+}
+
+#[async_trait]
+impl Target for KubernetesTarget {
+    fn kind(&self) -> TargetKind {
+        TargetKind::Kubernetes
+    }
+
+    async fn create(&self, new: &NewEnvironment) -> Result<Created, TargetError> {
+        let Some(image) = &self.image else {
+            return Err(TargetError::new(Problem::Refused, "no image of flash was built for the platform"));
+        };
+        self.ensure_namespace().await?;
+        self.apply_all(&new.id, image).await?;
+        self.until_it_answers(&new.id).await?;
+        let listening = NewEnvironment {
+            listen: Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            port: Some(PORT),
+            ..new.clone()
+        };
+        let created = self.connected(&new.id).await?.service.create(&listening).await?;
+        Ok(Created { environment: self.placed(created.environment), ..created })
+    }
+
+    async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
+        let roots: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let ours = ListParams::default().labels(OURS);
+        let roots = roots.list(&ours).await.map_err(|error| failed("cannot list environments", &error))?;
+        let mut environments = Vec::new();
+        for data in roots.into_iter().filter_map(|root| root.data) {
+            let (Some(app), Some(name)) = (data.get("app"), data.get("environment")) else { continue };
+            if let Ok(id) = EnvironmentId::new(app, name) {
+                environments.push(self.environment(&id).await?);
+            }
+        }
+        environments.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(environments)
+    }
+
+    async fn environment(&self, id: &EnvironmentId) -> Result<Environment, TargetError> {
+        Ok(self.placed(self.connected(id).await?.service.environment(id).await?))
+    }
+
+    async fn spec(&self, id: &EnvironmentId, release: Option<u64>) -> Result<ReleaseSpec, TargetError> {
+        self.connected(id).await?.service.spec(id, release).await
+    }
+
+    async fn history(&self, id: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError> {
+        self.connected(id).await?.service.history(id).await
+    }
+
+    async fn reach(&self, id: &EnvironmentId) -> Result<Option<String>, TargetError> {
+        if self.settings.host.is_some() {
+            return Ok(None);
+        }
+        let connected = self.connected(id).await?;
+        let mut port = connected.port.lock().await;
+        if port.is_none() {
+            let opened = ForwardedPort::open(connected.address.clone(), PORT).await;
+            *port = Some(opened.map_err(|error| {
+                TargetError::new(Problem::Failed, "cannot listen on the loopback address").because(error)
+            })?);
+        }
+        Ok(port.as_ref().map(ForwardedPort::url))
+    }
+
+    async fn preflight(&self, id: &EnvironmentId, spec: &ReleaseSpec) -> Result<Preflight, TargetError> {
+        self.connected(id).await?.service.preflight(id, spec).await
+    }
+
+    async fn send(
+        &self,
+        id: &EnvironmentId,
+        base: Option<u64>,
+        shipment: Shipment,
+        on_step: OnStep<'_>,
+    ) -> Result<ReleaseRecord, TargetError> {
+        self.connected(id).await?.service.send(id, base, shipment, on_step).await
+    }
+
+    async fn rollback(
+        &self,
+        id: &EnvironmentId,
+        base: Option<u64>,
+        to: Option<u64>,
+        on_step: OnStep<'_>,
+    ) -> Result<ReleaseRecord, TargetError> {
+        self.connected(id).await?.service.rollback(id, base, to, on_step).await
+    }
+
+    async fn undeploy(
+        &self,
+        id: &EnvironmentId,
+        worker: Option<&str>,
+        on_step: OnStep<'_>,
+    ) -> Result<Option<ReleaseRecord>, TargetError> {
+        self.connected(id).await?.service.undeploy(id, worker, on_step).await
+    }
+
+    async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {
+        let name = name_of(id);
+        let roots: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        match roots.delete(&name, &DeleteParams::background()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => return Err(self.missing(id)),
+            Err(error) => return Err(failed(&format!("cannot delete config map `{name}`"), &error)),
+        }
+        self.services.lock().await.remove(id);
+        let until = Instant::now() + GONE;
+        while self.pods_left(&name).await? > 0 {
+            if Instant::now() >= until {
+                let message = format!(
+                    "objects of {id} are still there {} s after their owner was deleted",
+                    GONE.as_secs()
+                );
+                return Err(TargetError::new(Problem::Failed, message).hint(format!(
+                    "see what holds them: kubectl -n {} get all -l app.kubernetes.io/instance={name}",
+                    self.namespace
+                )));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError> {
+        let status = self.connected(id).await?.service.status(id).await?;
+        Ok(Status { url: Some(self.url(id)), ..status })
+    }
+
+    async fn scale(
+        &self,
+        id: &EnvironmentId,
+        worker: &str,
+        change: ScaleChange,
+    ) -> Result<ManualScale, TargetError> {
+        self.connected(id).await?.service.scale(id, worker, change).await
+    }
+
+    async fn scales(&self, id: &EnvironmentId) -> Result<Vec<ManualScale>, TargetError> {
+        self.connected(id).await?.service.scales(id).await
+    }
+
+    async fn schedules(&self, id: &EnvironmentId) -> Result<Vec<ScheduledFunction>, TargetError> {
+        self.connected(id).await?.service.schedules(id).await
+    }
+
+    async fn run_schedule(&self, id: &EnvironmentId, function: &str) -> Result<String, TargetError> {
+        self.connected(id).await?.service.run_schedule(id, function).await
+    }
+
+    async fn pause_schedule(
+        &self,
+        id: &EnvironmentId,
+        function: &str,
+        paused: bool,
+    ) -> Result<(), TargetError> {
+        self.connected(id).await?.service.pause_schedule(id, function, paused).await
+    }
+
+    async fn logs(
+        &self,
+        id: &EnvironmentId,
+        query: &LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
+        self.connected(id).await?.service.logs(id, query).await
+    }
+
+    async fn costs(&self, id: &EnvironmentId, query: &CostQuery) -> Result<Costs, TargetError> {
+        self.connected(id).await?.service.costs(id, query).await
+    }
+
+    async fn keys(&self, id: &EnvironmentId) -> Result<Vec<KeyEntry>, TargetError> {
+        self.connected(id).await?.service.keys(id).await
+    }
+
+    async fn new_key(&self, id: &EnvironmentId, label: &str) -> Result<NewKey, TargetError> {
+        self.connected(id).await?.service.new_key(id, label).await
+    }
+
+    async fn revoke_key(&self, id: &EnvironmentId, prefix: &str) -> Result<KeyEntry, TargetError> {
+        self.connected(id).await?.service.revoke_key(id, prefix).await
+    }
+
+    async fn secrets(&self, id: &EnvironmentId) -> Result<Vec<SecretEntry>, TargetError> {
+        self.connected(id).await?.service.secrets(id).await
+    }
+
+    async fn set_secret(
+        &self,
+        id: &EnvironmentId,
+        name: &str,
+        value: &SecretValue,
+    ) -> Result<SecretEntry, TargetError> {
+        self.connected(id).await?.service.set_secret(id, name, value).await
+    }
+
+    async fn remove_secret(&self, id: &EnvironmentId, name: &str) -> Result<(), TargetError> {
+        self.connected(id).await?.service.remove_secret(id, name).await
+    }
+}
