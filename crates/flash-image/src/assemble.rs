@@ -62,6 +62,8 @@ pub struct DataLayer {
     pub directory: String,
     /// Files on this machine, by their path below the directory.
     pub files: BTreeMap<String, PathBuf>,
+    /// Of all of them: code is executable, as libraries are.
+    pub access: Access,
 }
 
 /// The app.
@@ -219,10 +221,14 @@ impl Assembler {
             let mut tree = Tree::default();
             for (path, source) in &data.files {
                 let content = Content::OnDisk(source.clone());
-                let node = Node::File { content, access: Access::Readable };
+                let node = Node::File { content, access: data.access };
                 tree.add(&format!("{}/{path}", data.directory), node)?;
             }
-            layers.push(self.layer_cache.layer(tree, Effort::Data)?);
+            let effort = match data.access {
+                Access::Readable => Effort::Data,
+                Access::Executable => Effort::Code,
+            };
+            layers.push(self.layer_cache.layer(tree, effort)?);
         }
         if !spec.included.is_empty() {
             let mut tree = Tree::default();

@@ -14,8 +14,10 @@ use super::{
 pub(crate) const PORT: u16 = 8000;
 /// Where it listens for commands, on the loopback address of its pod.
 pub(crate) const CONTROL_PORT: u16 = 8001;
-/// The path of the volume in the platform's pod.
-pub(crate) const DATA: &str = "/data";
+/// The path of the volume in the platform's pod, which belongs to its node.
+const VOLUME: &str = "/data";
+/// The platform's own directory on it.
+pub(crate) const DATA: &str = "/data/flash";
 /// The user and group in the pods.
 const USER: u32 = 65532;
 /// How long the platform may take to end: its drain time, and that of its workers.
@@ -183,7 +185,6 @@ impl Wanted<'_> {
                 "args": [crate::PLATFORM_ARGUMENT],
                 "env": [
                     { "name": PLATFORM, "value": settings },
-                    { "name": "FLASH_DATA_DIR", "value": DATA },
                 ],
                 "ports": [{ "name": "http", "containerPort": PORT, "protocol": "TCP" }],
                 "resources": {
@@ -191,7 +192,7 @@ impl Wanted<'_> {
                     "limits": { "memory": "2Gi" },
                 },
                 "securityContext": restricted(),
-                "volumeMounts": [{ "name": "data", "mountPath": DATA }],
+                "volumeMounts": [{ "name": "data", "mountPath": VOLUME }],
             }],
             "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": self.name } }],
         });

@@ -74,6 +74,8 @@ fn of_waiting(pod: &Pod, waiting: &ContainerStateWaiting, last_pull: Option<&str
             | "RunContainerError"
             | "StartError"),
         ) => Sight::Hopeless(format!("its container cannot start: {reason}: {message}")),
+        // Only a platform is started again by its node; it would not end if it could work.
+        Some("CrashLoopBackOff") => Sight::Hopeless("it ends each time that it is started".to_owned()),
         _ => Sight::Fine,
     }
 }

@@ -19,8 +19,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
 use kube::{
     Api, Client, Config,
     api::{
-        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
-        PostParams,
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, LogParams, Patch,
+        PatchParams, PostParams,
     },
     config::KubeConfigOptions,
 };
@@ -46,6 +46,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const PLATFORM_START: Duration = Duration::from_secs(300);
 /// How long the objects of an environment may take to be gone.
 const GONE: Duration = Duration::from_secs(120);
+/// How many lines of a platform that does not start are shown.
+const LAST_LINES: i64 = 5;
 /// How often the cluster is asked while something is waited for.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -96,6 +98,15 @@ impl KubernetesTarget {
         Self { image: Some(image), ..self }
     }
 
+    /// The objects that own all others of an environment each.
+    fn roots(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    async fn root(&self, name: &str) -> Result<Option<ConfigMap>, TargetError> {
+        self.roots().get_opt(name).await.map_err(|error| failed("cannot ask the cluster", &error))
+    }
+
     fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
@@ -115,9 +126,7 @@ impl KubernetesTarget {
             return Ok(connected.clone());
         }
         let name = name_of(id);
-        let roots: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        let root = roots.get_opt(&name).await.map_err(|error| failed("cannot ask the cluster", &error))?;
-        if root.is_none() {
+        if self.root(&name).await?.is_none() {
             return Err(self.missing(id));
         }
         let address = PodAddress { api: self.pods(), name: format!("{name}-0") };
@@ -197,7 +206,10 @@ impl KubernetesTarget {
             if let Some(pod) = pod {
                 pulled = failed_pull(&pod).or(pulled);
                 match look(&pod, pulled.as_deref()) {
-                    Sight::Hopeless(reason) => return Err(self.not_up(id, reason)),
+                    Sight::Hopeless(reason) => {
+                        let lines = self.last_lines(&name).await;
+                        return Err(self.not_up(id, reason).last_lines(lines));
+                    }
                     Sight::Waits(words) => reason = words,
                     Sight::Ended(end) => reason = end.reason.unwrap_or_else(|| "it ended".to_owned()),
                     Sight::Fine => match self.connected(id).await?.service.environments().await {
@@ -214,11 +226,17 @@ impl KubernetesTarget {
         }
     }
 
+    /// What its container has said last, as far as that can be read.
+    async fn last_lines(&self, pod: &str) -> Vec<String> {
+        let last = LogParams { tail_lines: Some(LAST_LINES), ..LogParams::default() };
+        let text = self.pods().logs(pod, &last).await.unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
     fn not_up(&self, id: &EnvironmentId, reason: String) -> TargetError {
-        let command = format!("kubectl -n {} describe pod {}-0", self.namespace, name_of(id));
         TargetError::new(Problem::NotReady, format!("the platform of {id} does not run"))
             .because(reason)
-            .hint(format!("see it: {command}; remove it: flash deploy remove {}", id.name))
+            .hint("see what the cluster lacks: kubectl get events -A --field-selector type=Warning")
     }
 
     /// Of all objects of an environment, those that are left and cost something.
@@ -265,9 +283,20 @@ impl Target for KubernetesTarget {
         let Some(image) = &self.image else {
             return Err(TargetError::new(Problem::Refused, "no image of flash was built for the platform"));
         };
+        let name = name_of(&new.id);
+        let was_there = self.root(&name).await?.is_some();
         self.ensure_namespace().await?;
-        self.apply_all(&new.id, image).await?;
-        self.until_it_answers(&new.id).await?;
+        let made = async {
+            self.apply_all(&new.id, image).await?;
+            self.until_it_answers(&new.id).await
+        };
+        if let Err(error) = made.await {
+            // Undone, so that the next attempt begins anew; one of them may be what is wrong.
+            if !was_there && self.roots().delete(&name, &DeleteParams::background()).await.is_ok() {
+                return Err(error.leaving("what was made is being removed"));
+            }
+            return Err(error);
+        }
         let listening = NewEnvironment {
             listen: Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             port: Some(PORT),
@@ -278,9 +307,9 @@ impl Target for KubernetesTarget {
     }
 
     async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
-        let roots: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let ours = ListParams::default().labels(OURS);
-        let roots = roots.list(&ours).await.map_err(|error| failed("cannot list environments", &error))?;
+        let roots =
+            self.roots().list(&ours).await.map_err(|error| failed("cannot list environments", &error))?;
         let mut environments = Vec::new();
         for data in roots.into_iter().filter_map(|root| root.data) {
             let (Some(app), Some(name)) = (data.get("app"), data.get("environment")) else { continue };
@@ -354,8 +383,7 @@ impl Target for KubernetesTarget {
 
     async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {
         let name = name_of(id);
-        let roots: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        match roots.delete(&name, &DeleteParams::background()).await {
+        match self.roots().delete(&name, &DeleteParams::background()).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => return Err(self.missing(id)),
             Err(error) => return Err(failed(&format!("cannot delete config map `{name}`"), &error)),

@@ -1,7 +1,7 @@
 //! The models of images: a layer of its own for each, the same in the image of every worker type that has it.
 use std::{collections::BTreeMap, path::PathBuf};
 
-use flash_image::DataLayer;
+use flash_image::{Access, DataLayer};
 use flash_protocol::{HubModel, ModelReference, manifest::Manifest};
 use flash_weights::{LOCK_FILE, LockedModel, download::verify, files_below};
 
@@ -101,7 +101,7 @@ fn layer(fetched: &Fetched) -> Result<Option<DataLayer>, Failure> {
         Ok((name, content))
     };
     let files = names.into_iter().map(source).collect::<Result<BTreeMap<String, PathBuf>, Failure>>()?;
-    Ok(Some(DataLayer { name: format!("model {reference}"), directory, files }))
+    Ok(Some(DataLayer { name: format!("model {reference}"), directory, files, access: Access::Readable }))
 }
 
 fn hub_directory(hub: &HubModel, locked: &LockedModel) -> String {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use flash_image::{
-    Assembler, Base, Binary, DataLayer, ImageSpec, Layout, Linkage,
+    Access, Assembler, Base, Binary, DataLayer, ImageSpec, Layout, Linkage,
     registry::{self, Logins, Registry, RetryPolicy},
 };
 use oci_spec::distribution::Reference;
@@ -98,7 +98,13 @@ fn libraries(maps: &str) -> Vec<DataLayer> {
     }
     by_directory
         .into_iter()
-        .map(|(directory, files)| DataLayer { name: format!("libraries in /{directory}"), directory, files })
+        .map(|(directory, files)| DataLayer {
+            name: format!("libraries in /{directory}"),
+            directory,
+            files,
+            // The one that loads the others is started.
+            access: Access::Executable,
+        })
         .collect()
 }
 

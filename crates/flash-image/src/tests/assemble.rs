@@ -5,6 +5,8 @@ use oci_spec::image::{
     RootFsBuilder,
 };
 
+use crate::Access;
+
 use super::{
     super::{
         DataLayer,
@@ -96,6 +98,7 @@ fn a_model_is_a_layer_of_its_own_that_all_worker_types_share_and_a_code_change_l
         name: "model org/name@v1".to_owned(),
         directory: "models/org--name/0123".to_owned(),
         files: BTreeMap::from([("onnx/weights.bin".to_owned(), project.path("cache/weights.bin"))]),
+        access: Access::Readable,
     };
     let with = |worker: &str| ImageSpec { data: vec![data.clone()], ..project.spec(worker) };
     let mut assembler = Assembler::new(&project.layout);
