@@ -38,6 +38,10 @@ pub struct ClusterSettings {
     /// The host name of an Ingress; none is made without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// How much of an instance's processors a worker's pod asks for, in percent: 100 if not given. It may use more where a
+    /// node has more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_request_percent: Option<u32>,
     /// The value of [`GPU_LABEL`] on nodes, by the ID of a GPU type, where it is not what NVIDIA's plugin sets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gpu_products: BTreeMap<String, String>,

@@ -15,7 +15,7 @@ use flash_target::{
 };
 use flash_target_local::LocalTarget;
 use futures_util::stream::BoxStream;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, Service};
 use kube::{
     Api, Client, Config,
     api::{
@@ -46,6 +46,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const PLATFORM_START: Duration = Duration::from_secs(300);
 /// How long the objects of an environment may take to be gone.
 const GONE: Duration = Duration::from_secs(120);
+/// How long the cluster may refuse to make the platform's pod: what it lacks may have been made a moment ago.
+const REFUSED: Duration = Duration::from_secs(8);
 /// How many lines of a platform that does not start are shown.
 const LAST_LINES: i64 = 5;
 /// How often the cluster is asked while something is waited for.
@@ -198,11 +200,20 @@ impl KubernetesTarget {
     /// Waits until the platform's pod runs and its service answers.
     async fn until_it_answers(&self, id: &EnvironmentId) -> Result<(), TargetError> {
         let name = format!("{}-0", name_of(id));
-        let until = Instant::now() + PLATFORM_START;
+        let begun = Instant::now();
+        let until = begun + PLATFORM_START;
         let (mut pulled, mut reason) = (None, "its pod was not made".to_owned());
         loop {
             let pod =
                 self.pods().get_opt(&name).await.map_err(|error| failed("cannot ask the cluster", &error))?;
+            if pod.is_none()
+                && let Some(words) = self.refused_pod(&name_of(id)).await?
+            {
+                reason = words;
+                if begun.elapsed() >= REFUSED {
+                    return Err(self.not_up(id, reason));
+                }
+            }
             if let Some(pod) = pod {
                 pulled = failed_pull(&pod).or(pulled);
                 match look(&pod, pulled.as_deref()) {
@@ -224,6 +235,15 @@ impl KubernetesTarget {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Why the cluster makes no pod for the platform, if it has said so.
+    async fn refused_pod(&self, name: &str) -> Result<Option<String>, TargetError> {
+        let of = format!("involvedObject.kind=StatefulSet,involvedObject.name={name},type=Warning");
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let events = events.list(&ListParams::default().fields(&of)).await;
+        let events = events.map_err(|error| failed("cannot list events", &error))?;
+        Ok(events.items.into_iter().rev().find_map(|event| event.message))
     }
 
     /// What its container has said last, as far as that can be read.

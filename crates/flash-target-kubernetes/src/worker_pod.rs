@@ -37,7 +37,7 @@ pub(crate) fn worker_pod(platform: &PlatformSettings, spec: &PodSpec) -> Value {
             "image": spec.image,
             "imagePullPolicy": "IfNotPresent",
             "env": environment,
-            "resources": resources(&spec.worker_type.compute),
+            "resources": resources(&spec.worker_type.compute, settings.cpu_request_percent.unwrap_or(100)),
             "securityContext": restricted(),
         }],
     });
@@ -66,12 +66,12 @@ pub(crate) fn worker_pod(platform: &PlatformSettings, spec: &PodSpec) -> Value {
     })
 }
 
-/// As the instance has them: a CPU instance's processors are asked for and may be exceeded, its memory may not.
-fn resources(compute: &ComputeEntry) -> Value {
+/// As the instance has them: this much of a CPU instance's processors is asked for and may be exceeded, its memory may not.
+fn resources(compute: &ComputeEntry, cpu_percent: u32) -> Value {
     match compute {
         ComputeEntry::Cpu { instances } => match instances.first() {
             Some(instance) => json!({
-                "requests": { "cpu": instance.vcpus().to_string(), "memory": format!("{}Gi", instance.memory_gb()) },
+                "requests": { "cpu": format!("{}m", instance.vcpus() * 10 * cpu_percent), "memory": format!("{}Gi", instance.memory_gb()) },
                 "limits": { "memory": format!("{}Gi", instance.memory_gb()) },
             }),
             None => json!({}),
@@ -151,7 +151,7 @@ mod tests {
             })),
         );
         let container = &pod["spec"]["containers"][0];
-        assert_eq!(container["resources"]["requests"], json!({ "cpu": "2", "memory": "4Gi" }));
+        assert_eq!(container["resources"]["requests"], json!({ "cpu": "2000m", "memory": "4Gi" }));
         assert_eq!(pod["metadata"]["name"], "flash-api-prod-abc-embed-0a1b2c");
         assert_eq!(pod["metadata"]["labels"]["flash.dev/release"], "7");
         assert_eq!(pod["spec"]["affinity"], Value::Null);

@@ -1,5 +1,5 @@
 //! The background service as a target: what commands ask of it, and that it is started when they first do.
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use flash_target::{
@@ -9,7 +9,7 @@ use flash_target::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use serde::de::DeserializeOwned;
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
     artifact,
@@ -18,6 +18,10 @@ use super::{
     process, programs,
     wire::{ChangeRequest, Hello, LOGS, LogRequest, LogResponse, Query},
 };
+
+/// How long a service elsewhere may be away, and how often it is asked meanwhile.
+const AWAY: Duration = Duration::from_secs(20);
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// A service, as commands see it: that of this machine, or one in a cluster.
 pub struct LocalTarget {
@@ -71,8 +75,18 @@ impl LocalTarget {
     /// # Errors
     /// When it cannot be reached, or has another version: what both send is only defined within one.
     async fn has_this_version(&self) -> Result<(), TargetError> {
-        let Some(Hello { version, .. }) = self.connection.hello().await? else {
-            return Err(TargetError::new(Problem::Unreachable, "the environment's service does not answer"));
+        // While its pod moves, it is away for seconds.
+        let until = Instant::now() + AWAY;
+        let Hello { version, .. } = loop {
+            match self.connection.hello().await? {
+                Some(hello) => break hello,
+                None if Instant::now() < until => tokio::time::sleep(AGAIN).await,
+                None => {
+                    let message = "the environment's platform does not answer";
+                    return Err(TargetError::new(Problem::Unreachable, message)
+                        .hint("see its pod: kubectl get pods -A -l app.kubernetes.io/component=platform"));
+                }
+            }
         };
         if version == env!("CARGO_PKG_VERSION") {
             return Ok(());

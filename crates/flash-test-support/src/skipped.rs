@@ -20,6 +20,8 @@ pub enum Needs {
     Prometheus,
     /// The modules of Node of `cargo xtask test`.
     Node,
+    /// The Kubernetes cluster of `cargo xtask cluster`.
+    Cluster,
 }
 
 /// Names a file to which each test appends what it left out: `cargo xtask test` prints it at the end.
@@ -36,6 +38,7 @@ impl Needs {
             Self::Models => "FLASH_REQUIRE_MODELS",
             Self::Prometheus => "FLASH_REQUIRE_PROMETHEUS",
             Self::Node => "FLASH_REQUIRE_NODE",
+            Self::Cluster => "FLASH_REQUIRE_CLUSTER",
         }
     }
 }

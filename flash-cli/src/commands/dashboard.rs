@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn the_token_is_where_browsers_do_not_send_it() {
-        let place = Place { url: "http://localhost:9000/".to_owned(), key: None, look: String::new() };
+        let place =
+            Place { url: "http://localhost:9000/".to_owned(), key: None, look: String::new(), way: None };
         assert_eq!(place.address(None), "http://localhost:9000/_flash/");
         let address = Url::parse(&place.address(Some("abc"))).unwrap();
         assert_eq!(

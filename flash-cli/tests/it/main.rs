@@ -25,6 +25,7 @@ mod http;
 mod images;
 mod init;
 mod kept;
+mod kubernetes;
 mod lifecycle;
 mod limits;
 mod load_balancing;

@@ -76,12 +76,16 @@ async fn run_worker(
     };
     let mut process = spawn(pool, id, key, check.as_ref().map(HealthCheck::port), gpus).await?;
     let spawned = Instant::now();
+    // One in a cluster costs nothing while it has no place.
+    let placed = process.placed().filter(|_| pool.launch.is_in_cluster());
     if let Some(worker) = pool.lock().all.get_mut(id) {
-        worker.account.spawned(spawned);
+        if placed.is_none() {
+            worker.account.spawned(spawned);
+        }
         worker.output = Some(process.output());
         worker.measured = process.group().map(|group| Measured::new(group, spawned));
     }
-    let start_limit = start_limit(pool, process.placed().filter(|_| pool.launch.is_in_cluster()));
+    let start_limit = start_limit(pool, id, placed);
     let watched = watch_health(pool, id, check, process.group());
     let found = find_processes(pool, id, process.lookup(), spawned);
     tokio::pin!(start_limit, watched, found);
@@ -126,9 +130,12 @@ async fn run_worker(
 }
 
 /// Over when the worker should be ready. Counts from when it runs: a node for it may take minutes to come.
-async fn start_limit(pool: &Pool, placed: Option<CancellationToken>) {
+async fn start_limit(pool: &Pool, id: &WorkerId, placed: Option<CancellationToken>) {
     if let Some(placed) = placed {
         placed.cancelled().await;
+        if let Some(worker) = pool.lock().all.get_mut(id) {
+            worker.account.spawned(Instant::now());
+        }
     }
     tokio::time::sleep(pool.worker_type.start_timeout()).await;
 }

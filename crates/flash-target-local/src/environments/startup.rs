@@ -46,7 +46,9 @@ pub(super) async fn open(
     };
     let (database, cipher, stored) = opened;
     let warnings = report.clone();
-    let machine = Machine::start(LimitScope::All, Listeners::Several, move |text| warnings.warning(&text))
+    // In a cluster, nodes limit the workers.
+    let limits = if cluster.is_some() { LimitScope::None } else { LimitScope::All };
+    let machine = Machine::start(limits, Listeners::Several, move |text| warnings.warning(&text))
         .map_err(|error| TargetError::of(Problem::Failed, error))?;
     let host = Arc::new_cyclic(|me: &Weak<Host>| {
         let me = me.clone();

@@ -1,5 +1,6 @@
 //! Drives the real `flash` binary: starts it, reads its events, asks it over HTTP, ends it.
 pub mod browser;
+pub mod cluster;
 pub mod deployed;
 pub mod images;
 pub mod kept;
