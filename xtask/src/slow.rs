@@ -104,9 +104,26 @@ fn git(arguments: &[&str], paths: &[&str]) -> Option<String> {
     String::from_utf8(output.stdout).ok()
 }
 
-/// Arguments for cargo-nextest that leave these tests out.
-pub(crate) fn leave_out(tests: &[&SlowTest]) -> Vec<String> {
-    let names: Vec<String> = tests.iter().map(|test| format!("test(={})", test.name)).collect();
+/// What the tests on a cluster cover.
+const CLUSTER: [&str; 5] = [
+    "crates/flash-target-kubernetes/src",
+    "crates/flash-platform/src/supervisor",
+    "flash-sdk/src/worker/pod",
+    "flash-cli/tests/it/kubernetes.rs",
+    "xtask/src/cluster",
+];
+
+/// Whether tests on a cluster should run.
+pub(crate) fn cluster_is_due() -> bool {
+    changed(&CLUSTER)
+}
+
+/// Arguments for cargo-nextest that leave these tests out, and those on a cluster unless there is one.
+pub(crate) fn leave_out(tests: &[&SlowTest], has_cluster: bool) -> Vec<String> {
+    let mut names: Vec<String> = tests.iter().map(|test| format!("test(={})", test.name)).collect();
+    if !has_cluster {
+        names.push("test(/^kubernetes::/)".to_owned());
+    }
     match names.is_empty() {
         true => Vec::new(),
         false => vec!["--filterset".to_owned(), format!("not ({})", names.join(" or "))],
@@ -119,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_slow_tests_cover_is_there() {
-        for path in SLOW.iter().flat_map(|test| test.covers) {
+        for path in SLOW.iter().flat_map(|test| test.covers).chain(&CLUSTER) {
             assert!(workspace::root().join(path).exists(), "{path}");
         }
     }
@@ -147,8 +164,10 @@ mod tests {
     #[test]
     fn tests_that_are_not_due_are_left_out_by_their_full_name() {
         let [first, second, ..] = &SLOW;
-        assert_eq!(leave_out(&[]), Vec::<String>::new());
+        assert_eq!(leave_out(&[], true), Vec::<String>::new());
         let filter = format!("not (test(={}) or test(={}))", first.name, second.name);
-        assert_eq!(leave_out(&[first, second]), ["--filterset".to_owned(), filter]);
+        assert_eq!(leave_out(&[first, second], true), ["--filterset".to_owned(), filter]);
+        let filter = format!("not (test(={}) or test(/^kubernetes::/))", first.name);
+        assert_eq!(leave_out(&[first], false), ["--filterset".to_owned(), filter]);
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use clap::Args;
 
 use crate::{
+    cluster::TestCluster,
     command::{self, cargo, run as run_command},
     failure::Failure,
     lint, output, packages, prepare, slow, slowest,
@@ -31,7 +32,7 @@ use crate::{
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --all\n  cargo xtask test --no-lint\n  \
-                        cargo xtask test --no-lint -- -p flash-sdk wire\n\n\
+                        cargo xtask test --no-lint -- -p flash-sdk wire\n  cargo xtask test --cluster\n\n\
                         The first run builds a machine-learning library, which takes minutes."
 )]
 pub(crate) struct Arguments {
@@ -41,6 +42,10 @@ pub(crate) struct Arguments {
     /// Run the slow tests even if nothing that they cover changed within half an hour of the last commit.
     #[arg(long)]
     all: bool,
+    /// Run the tests on a Kubernetes cluster, too: see `cargo xtask cluster`. It is started, and ended again unless it ran
+    /// before. Needs root. They also run if what they cover changed within half an hour of the last commit.
+    #[arg(long)]
+    cluster: bool,
     /// Arguments for the test runner (`cargo nextest run` or `cargo test`): packages, test names. Without a
     /// package, the whole workspace is tested. With arguments, doc tests are skipped.
     #[arg(last = true, value_name = "ARGUMENTS")]
@@ -105,7 +110,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let models = Models { minilm: prepare::minilm(&mut steps)?, smollm2: prepare::smollm2(&mut steps)? };
     prepare::efficientnet(&mut steps)?;
     let python = prepare::python(&mut steps)?;
-    let others = Others { prometheus: prepare::prometheus(&mut steps)?, node: prepare::node(&mut steps)? };
+    let others = Others {
+        prometheus: prepare::prometheus(&mut steps)?,
+        node: prepare::node(&mut steps)?,
+        cluster: None,
+    };
     if !arguments.no_lint {
         lint::take(&mut steps)?;
     }
@@ -116,7 +125,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.no_lint {
         steps.take("packages", packages::check)?;
     }
+    let cluster = match arguments.cluster || (arguments.for_runner.is_empty() && slow::cluster_is_due()) {
+        true => Some(TestCluster::start(&mut steps)?),
+        false => None,
+    };
+    let others = Others { cluster, ..others };
     steps.take("tests", || tests(arguments, &models, &python, &others))?;
+    drop(others);
     if arguments.for_runner.is_empty() {
         // The same packages as the first set of tests: they are built already.
         steps.take("doc tests", || run_command(cargo(&["test", "--doc"]).args(all_but_programs())))?;
@@ -135,6 +150,7 @@ struct Models {
 struct Others {
     prometheus: Option<PathBuf>,
     node: Option<PathBuf>,
+    cluster: Option<TestCluster>,
 }
 
 fn tests(arguments: &Arguments, models: &Models, python: &Path, others: &Others) -> Result<(), Failure> {
@@ -143,6 +159,9 @@ fn tests(arguments: &Arguments, models: &Models, python: &Path, others: &Others)
         true => Vec::new(),
         false => slow::not_due(),
     };
+    if others.cluster.is_none() {
+        output::say("Left out", "tests on a cluster: run them with --cluster");
+    }
     for test in &not_due {
         output::say("Left out", &format!("{}: run it with --all", test.name));
     }
@@ -157,7 +176,10 @@ fn tests(arguments: &Arguments, models: &Models, python: &Path, others: &Others)
             false => cargo(&["test", "--lib", "--bins", "--tests", "--no-fail-fast"]),
         };
         let is_models = packages == WITH_MODELS;
-        runner.args(packages).args(slow::leave_out(&not_due)).args(&arguments.for_runner);
+        runner
+            .args(packages)
+            .args(slow::leave_out(&not_due, others.cluster.is_some()))
+            .args(&arguments.for_runner);
         if has_nextest && !is_models && std::env::var_os(THREADS).is_none() {
             // Most wait for other processes a good part of their time: one more than there are cores uses them better.
             let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -173,6 +195,9 @@ fn tests(arguments: &Arguments, models: &Models, python: &Path, others: &Others)
         runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
         runner.envs(others.node.as_ref().map(|modules| ("FLASH_TEST_NODE", modules)));
         runner.envs(others.prometheus.as_ref().map(|programs| ("FLASH_TEST_PROMETHEUS", programs)));
+        if let Some(cluster) = &others.cluster {
+            runner.env("FLASH_REQUIRE_CLUSTER", "1").envs(cluster.variables());
+        }
         runner.env("FLASH_TEST_SKIPPED", &skipped);
         // One of an earlier run says nothing about this one.
         let _ = std::fs::remove_file(&report);

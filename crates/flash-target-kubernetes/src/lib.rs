@@ -15,11 +15,13 @@ mod names;
 mod objects;
 mod platform;
 mod pods;
+mod preflight;
 mod settings;
 mod sight;
 mod target;
 mod worker_pod;
 
+pub use objects::for_administrator;
 pub use platform::platform_main;
 pub use settings::{ClusterSettings, GPU_LABEL};
 pub use target::KubernetesTarget;

@@ -6,7 +6,7 @@ use flash_target::EnvironmentId;
 use serde_json::{Value, json};
 
 use super::{
-    names::{Component, labels},
+    names::{Component, labels, name_of},
     settings::{ClusterSettings, PLATFORM, PlatformSettings},
 };
 
@@ -103,7 +103,11 @@ impl Wanted<'_> {
     }
 
     fn account_of_platform(&self, root_uid: &str) -> [Value; 3] {
-        let metadata = self.owned(self.name, Component::Platform, root_uid);
+        self.account(&self.owned(self.name, Component::Platform, root_uid))
+    }
+
+    /// The platform's service account, and its role.
+    fn account(&self, metadata: &Value) -> [Value; 3] {
         [
             json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata }),
             json!({
@@ -218,6 +222,21 @@ impl Wanted<'_> {
     fn selector(&self, component: Component) -> Value {
         json!({ "app.kubernetes.io/instance": self.name, "app.kubernetes.io/component": component.as_str() })
     }
+}
+
+/// What an administrator applies for an environment whose user may make no roles: the namespace, the platform's service account,
+/// and its role in that namespace, as one list.
+pub fn for_administrator(id: &EnvironmentId, namespace: &str) -> Value {
+    let (name, settings) = (name_of(id), ClusterSettings::default());
+    let wanted = Wanted { id, name: &name, namespace, settings: &settings };
+    let of_namespace = json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": { "name": namespace },
+    });
+    let account = wanted.account(&wanted.metadata(&name, Component::Platform));
+    let items: Vec<Value> = std::iter::once(of_namespace).chain(account).collect();
+    json!({ "apiVersion": "v1", "kind": "List", "items": items })
 }
 
 /// What the platform may do, in its namespace only.

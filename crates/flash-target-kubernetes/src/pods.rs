@@ -25,6 +25,9 @@ const WATCH: u32 = 60;
 /// How long a pod may take to be gone beyond its own time: its node may be lost, and then nobody says so.
 const GONE: Duration = Duration::from_secs(30);
 
+/// Why a pod ended that somebody else has deleted.
+const DELETED: &str = "its pod was deleted";
+
 /// See the module.
 pub(crate) struct Pods {
     api: Api<Pod>,
@@ -97,6 +100,10 @@ impl Pods {
                 Sight::Waits(reason) => on_wait(Some(reason)),
                 Sight::Fine => on_wait(None),
                 Sight::Hopeless(reason) => return Some(Err(reason)),
+                Sight::Ended(end) if pod.metadata.deletion_timestamp.is_some() => {
+                    let reason = end.reason.or_else(|| Some(DELETED.to_owned()));
+                    return Some(Ok(PodEnd { reason, ..end }));
+                }
                 Sight::Ended(end) => return Some(Ok(end)),
             }
             None
@@ -135,12 +142,7 @@ impl Pods {
                         return Some(end);
                     }
                 }
-                WatchEvent::Deleted(pod) => {
-                    return Some(match look(&pod, None) {
-                        Sight::Ended(end) => Ok(end),
-                        Sight::Waits(_) | Sight::Fine | Sight::Hopeless(_) => Ok(taken_away()),
-                    });
-                }
+                WatchEvent::Deleted(pod) => return Some(see(&pod).unwrap_or_else(|| Ok(taken_away()))),
                 WatchEvent::Bookmark(_) => {}
                 WatchEvent::Error(_) => return None,
             }
@@ -157,7 +159,7 @@ impl Pods {
 
 /// It was deleted by somebody else.
 fn taken_away() -> PodEnd {
-    PodEnd { code: None, reason: Some("its pod was deleted".to_owned()) }
+    PodEnd { code: None, reason: Some(DELETED.to_owned()) }
 }
 
 /// Waits until the pod is to be removed. Nobody waits for one whose sender is gone.
@@ -192,7 +194,11 @@ impl Cluster for Pods {
             let within = removal.borrow_and_update().unwrap_or_default();
             self.remove(&name, within).await;
             tokio::select! {
-                ended = &mut followed => return ended.or_else(|_| Ok(taken_away())),
+                ended = &mut followed => {
+                    let PodEnd { code, reason } = ended.unwrap_or_default();
+                    // By the platform itself.
+                    return Ok(PodEnd { code, reason: reason.filter(|reason| reason != DELETED) });
+                }
                 // It is to go sooner than was said.
                 Ok(()) = removal.changed() => {}
                 () = tokio::time::sleep(within + GONE) => {

@@ -9,13 +9,16 @@ use std::{
 
 use async_trait::async_trait;
 use flash_target::{
-    CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, ManualScale,
-    NewEnvironment, NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec, ScaleChange,
+    CostQuery, Costs, Created, Environment, EnvironmentId, Finding, KeyEntry, LogQuery, LogRecord,
+    ManualScale, NewEnvironment, NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec, ScaleChange,
     ScheduledFunction, SecretEntry, SecretValue, Shipment, Status, Target, TargetError, TargetKind,
 };
 use flash_target_local::LocalTarget;
 use futures_util::stream::BoxStream;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, Service};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, Event, Namespace, Pod, Service},
+};
 use kube::{
     Api, Client, Config,
     api::{
@@ -32,6 +35,7 @@ use super::{
     forward::{ForwardedPort, ForwardedSocket, PodAddress},
     names::name_of,
     objects::{CONTROL_PORT, PORT, Wanted},
+    preflight::Checked,
     settings::ClusterSettings,
     sight::{Sight, failed_pull, look},
 };
@@ -195,6 +199,73 @@ impl KubernetesTarget {
         let address = service.data["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
         self.apply(&wanted.platform(&root, image, &address)).await?;
         Ok(())
+    }
+
+    /// Checks what would prevent an environment from being made or upgraded, before anything is changed.
+    ///
+    /// # Errors
+    /// All that was found, each with its fix.
+    pub async fn check(&self, id: &EnvironmentId) -> Result<(), TargetError> {
+        let found = self.checked().of_environment(&name_of(id)).await;
+        let message = format!("namespace `{}` cannot take the environment", self.namespace);
+        match found.as_slice() {
+            [] => Ok(()),
+            [Finding { message: why, fix }] => {
+                Err(TargetError::new(Problem::Refused, message).because(why.clone()).hint(fix.clone()))
+            }
+            several => {
+                let lines: Vec<String> = several
+                    .iter()
+                    .map(|Finding { message, fix }| format!("\n  {message}\n    {fix}"))
+                    .collect();
+                Err(TargetError::new(Problem::Refused, format!("{message}:{}", lines.concat())))
+            }
+        }
+    }
+
+    /// Brings an environment to the version of this program, and to these settings.
+    ///
+    /// # Errors
+    /// When there is no such environment, the cluster refuses, or the new platform does not run.
+    pub async fn upgrade(&self, id: &EnvironmentId) -> Result<(), TargetError> {
+        let Some(image) = &self.image else {
+            return Err(TargetError::new(Problem::Refused, "no image of flash was built for the platform"));
+        };
+        let name = name_of(id);
+        if self.root(&name).await?.is_none() {
+            return Err(self.missing(id));
+        }
+        self.apply_all(id, image).await?;
+        self.until_updated(&name).await?;
+        self.services.lock().await.remove(id);
+        self.until_it_answers(id).await
+    }
+
+    /// Waits until the pod of the old version is gone.
+    async fn until_updated(&self, name: &str) -> Result<(), TargetError> {
+        let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        let until = Instant::now() + PLATFORM_START;
+        loop {
+            let set = sets.get(name).await.map_err(|error| failed("cannot ask the cluster", &error))?;
+            let status = set.status.unwrap_or_default();
+            let is_seen = status.observed_generation >= set.metadata.generation;
+            if is_seen
+                && status.updated_replicas == Some(1)
+                && status.current_revision == status.update_revision
+            {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                let message = format!("the platform was not replaced within {} s", PLATFORM_START.as_secs());
+                return Err(TargetError::new(Problem::Failed, message)
+                    .hint(format!("see it: kubectl -n {} describe pod {name}-0", self.namespace)));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn checked(&self) -> Checked<'_> {
+        Checked { client: &self.client, namespace: &self.namespace, settings: &self.settings }
     }
 
     /// Waits until the platform's pod runs and its service answers.
@@ -369,7 +440,11 @@ impl Target for KubernetesTarget {
     }
 
     async fn preflight(&self, id: &EnvironmentId, spec: &ReleaseSpec) -> Result<Preflight, TargetError> {
-        self.connected(id).await?.service.preflight(id, spec).await
+        let mut found = self.connected(id).await?.service.preflight(id, spec).await?;
+        let Preflight { problems, warnings, .. } = self.checked().of_release(spec).await;
+        found.problems.extend(problems);
+        found.warnings.extend(warnings);
+        Ok(found)
     }
 
     async fn send(

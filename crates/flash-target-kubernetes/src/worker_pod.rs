@@ -12,7 +12,7 @@ use super::{
 };
 
 /// What nodes with GPUs call them.
-const GPU: &str = "nvidia.com/gpu";
+pub(crate) const GPU: &str = "nvidia.com/gpu";
 /// How long a worker may take after SIGTERM: more than any drain time that the platform waits for.
 const GRACE_SECONDS: u32 = 600;
 

@@ -84,7 +84,7 @@ pub(crate) fn remove_environment(directory: &Path, name: &str) -> Result<(), Edi
         let Some(environment) = environments.get_mut(name) else { return false };
         let Some(settings) = environment.as_table_like_mut() else { return false };
         let mut has_changed = false;
-        for key in ["target", "listen", "port", "registry"] {
+        for key in ["listen", "port", "registry"] {
             has_changed |= settings.remove(key).is_some();
         }
         if let Some(cluster) = settings.get_mut("kubernetes").and_then(Item::as_table_like_mut) {
@@ -94,6 +94,10 @@ pub(crate) fn remove_environment(directory: &Path, name: &str) -> Result<(), Edi
             if cluster.is_empty() {
                 settings.remove("kubernetes");
             }
+        }
+        // Where it is needed for what is left, such as the data centers of a cloud.
+        if settings.iter().all(|(key, _)| ["target", "variables", "workers"].contains(&key)) {
+            has_changed |= settings.remove("target").is_some();
         }
         if settings.is_empty() {
             environments.remove(name);
@@ -208,6 +212,25 @@ mod tests {
         let before = "# Ours.\n[environments.a]\ntarget = \"local\"\n[environments.a.variables]\nX = \"1\"\n";
         let after = edited(before, |directory| remove_environment(directory, "a").unwrap());
         assert_eq!(after, before.replace("target = \"local\"\n", ""));
+    }
+
+    #[test]
+    fn a_file_is_valid_after_an_environment_that_needs_its_target_was_removed() {
+        for left in ["data_centers = [\"EU-RO-1\"]\n", "[environments.a.kubernetes]\nstorage = \"1Gi\"\n"] {
+            let target =
+                if left.contains("kubernetes") { TargetKind::Kubernetes } else { TargetKind::Runpod };
+            let before = format!("[environments.a]\ntarget = \"{target}\"\n{left}");
+            let after = edited(&before, |directory| {
+                let namespace = ("namespace", "ml".to_owned());
+                let kubernetes = if target == TargetKind::Kubernetes { vec![namespace] } else { Vec::new() };
+                let registry = Some("ghcr.io/me/app".to_owned());
+                let own = Declaration { target, listen: None, port: None, registry, kubernetes };
+                add_environment(directory, "a", &own).unwrap();
+                remove_environment(directory, "a").unwrap();
+            });
+            assert_eq!(after, before);
+            Config::parse(&after, Path::new("flash.toml")).unwrap();
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
 use flash_protocol::{
-    CommandWorker, DataCenter,
+    CommandWorker, DataCenter, GpuType,
     manifest::{EndpointKind, Manifest},
 };
 use flash_target::{CloudSettings, EnvironmentId, TargetKind};
@@ -109,12 +109,7 @@ impl Written {
         let target = self.target.unwrap_or(TargetKind::Local);
         let cloud = cloud(target, self.data_centers, self.network_volumes, self.registry_credential)?;
         let webhook_networks = networks(target, self.webhook_networks)?;
-        let cluster = match self.kubernetes {
-            Some(said) if target != TargetKind::Kubernetes => {
-                return mistake(said.span(), "`kubernetes` requires target = \"kubernetes\"");
-            }
-            said => said.map(Spanned::into_inner).unwrap_or_default(),
-        };
+        let cluster = cluster(target, self.kubernetes)?;
         let variables = self.variables.into_iter().map(variable).collect::<Result<_, _>>()?;
         let declared = |(name, written): (Spanned<String>, overrides::Written)| {
             let line = line_of(name.span().start);
@@ -183,6 +178,26 @@ fn cloud(
         network_volumes: named_once(network_volumes)?,
         registry_credential: registry_credential.map(Spanned::into_inner),
     })
+}
+
+/// `[environments.NAME.kubernetes]`.
+fn cluster(target: TargetKind, said: Option<Spanned<ClusterSettings>>) -> Result<ClusterSettings, Mistake> {
+    let Some(said) = said else { return Ok(ClusterSettings::default()) };
+    let at = said.span();
+    if target != TargetKind::Kubernetes {
+        return mistake(at, "`kubernetes` requires target = \"kubernetes\"");
+    }
+    let cluster = said.into_inner();
+    if cluster.cpu_request_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
+        return mistake(at, "`cpu_request_percent` is out of range; expected 1 to 100");
+    }
+    for id in cluster.gpu_products.keys() {
+        if GpuType::from_id(id).is_none() {
+            let near = nearest(id, GpuType::ALL.iter().map(|gpu| gpu.id()));
+            return mistake(at, format!("`gpu_products`: `{id}` is not a GPU type{near}"));
+        }
+    }
+    Ok(cluster)
 }
 
 /// Networks in CIDR notation, or single addresses.

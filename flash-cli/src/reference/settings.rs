@@ -32,6 +32,7 @@ impl Table {
             workers::command_worker(),
             environments::environment(),
             environments::environment_worker(),
+            environments::environment_kubernetes(),
         ]
     }
 

@@ -40,14 +40,16 @@ fn an_app_is_deployed_called_read_changed_and_removed() {
     assert!(lines[0]["request_id"].is_string(), "a line belongs to its request: {lines:?}");
 
     // Secrets and variables reach workers, and no description of a pod has them.
-    app.succeeds(&["secret", "set", "production", "TOKEN", "--from-file", "Cargo.toml"]);
+    let secret = uuid::Uuid::new_v4().to_string();
+    std::fs::write(app.path().join("secret"), &secret).unwrap();
+    app.succeeds(&["secret", "set", "production", "TOKEN", "--from-file", "secret"]);
+    std::fs::remove_file(app.path().join("secret")).unwrap();
     app.version("one", "two");
     app.send(&[]);
     assert_eq!(call(&app, "greet", &json!({ "name": "Ada" }))["version"], "two");
-    let token = call(&app, "variable", &json!({ "name": "TOKEN" }));
-    assert!(token.as_str().unwrap().contains("deployed-app"), "{token}");
+    assert_eq!(call(&app, "variable", &json!({ "name": "TOKEN" })), json!(secret));
     let described = cluster.ask(&["get", "pods", "--output", "json"]);
-    assert!(!described.contains("deployed-app\\\""), "a secret stands in a pod");
+    assert!(!described.contains(&secret), "a secret stands in a pod");
 
     app.succeeds(&["scale", "production", "greeter", "--min", "2"]);
     wait_for("two workers", SOON, || match cluster.workers("greeter").len() {
@@ -70,18 +72,21 @@ fn an_app_is_deployed_called_read_changed_and_removed() {
     app.fails(2, &["status", "production"], &["has no environment `production`"]);
 }
 
-/// Of the worker type `greeter`, as `flash status` says.
-#[track_caller]
-fn greeter(app: &Deployed) -> Value {
-    let status = app.json(&["status", "production"]);
+/// Of the worker type `greeter`, as `flash status` says; an error while its platform starts again.
+fn greeter(app: &Deployed) -> Result<Value, String> {
+    let status = app.run(&["status", "production", "--json"]);
+    if status.code != Some(0) {
+        return Err(status.stderr);
+    }
+    let status: Value = serde_json::from_str(&status.stdout).unwrap();
     let workers = status["workers"].as_array().unwrap().clone();
-    workers.into_iter().find(|own| own["name"] == "greeter").unwrap_or_else(|| panic!("{status}"))
+    workers.into_iter().find(|own| own["name"] == "greeter").ok_or_else(|| status.to_string())
 }
 
 #[track_caller]
 fn wait_for_jobs(app: &Deployed, which: &str, count: u64) {
     wait_for(&format!("{count} {which} jobs"), PATIENCE, || {
-        let greeter = greeter(app);
+        let greeter = greeter(app)?;
         if greeter[which].as_u64() == Some(count) { Ok(()) } else { Err(greeter.to_string()) }
     });
 }
@@ -110,10 +115,10 @@ fn jobs_survive_the_end_of_the_platform_and_of_their_workers() {
     wait_for("the end of all jobs", PATIENCE, || {
         // Workers that start later find it missing in their own file system.
         make_in_workers(GO);
-        let greeter = greeter(&app);
-        if greeter["done"] == 4 { Ok(()) } else { Err(greeter.to_string()) }
+        let greeter = greeter(&app)?;
+        if greeter["completed"] == 4 { Ok(()) } else { Err(greeter.to_string()) }
     });
-    assert_eq!(greeter(&app)["failed"], 0);
+    assert_eq!(greeter(&app).unwrap()["failed"], 0);
 }
 
 /// Makes a file in the file system of each worker: the node is this machine.
@@ -129,14 +134,25 @@ fn make_in_workers(path: &str) {
 }
 
 #[test]
-fn what_cannot_be_made_is_said_and_removed() {
+fn what_is_missing_is_said_before_anything_is_made() {
     let Some(cluster) = TestCluster::find() else { return };
-    let settings = cluster
-        .settings()
-        .replace("cpu_request_percent", "service_account = \"missing\"\ncpu_request_percent");
-    let app = Deployed::new(&settings);
-    let said =
-        ["the platform of deployed-app/production does not run", "serviceaccount \"missing\" not found"];
+    let other = "service_account = \"missing\"\npull_secret = \"gone\"\ncpu_request_percent";
+    let app = Deployed::new(&cluster.settings().replace("cpu_request_percent", other));
+    let said = [
+        "`service_account` names `missing`, which the cluster does not have",
+        "`pull_secret` names `gone`, which the cluster does not have",
+    ];
+    app.fails(2, &["deploy", "new", "production"], &said);
+    assert!(!cluster.exists(), "the namespace was made");
+}
+
+#[test]
+fn what_the_cluster_refuses_is_told_in_its_words_and_removed() {
+    let Some(cluster) = TestCluster::find() else { return };
+    cluster.ask(&["create", "namespace", &cluster.namespace]);
+    cluster.ask(&["create", "quota", "nothing", "--hard=pods=0"]);
+    let app = Deployed::new(&cluster.settings());
+    let said = ["the platform of deployed-app/production does not run", "exceeded quota: nothing"];
     app.fails(1, &["deploy", "new", "production"], &said);
     wait_for_objects(&cluster, KINDS, 0);
 }

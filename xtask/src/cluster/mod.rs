@@ -293,12 +293,62 @@ fn status() -> Result<(), Failure> {
     }
 }
 
+/// A cluster that tests use. It is ended when dropped, unless it ran before.
+pub(crate) struct TestCluster {
+    variables: Vec<(&'static str, String)>,
+    ran_before: bool,
+}
+
+impl TestCluster {
+    /// Starts one, unless one runs.
+    pub(crate) fn start(steps: &mut Steps) -> Result<Self, Failure> {
+        let ran_before = Place::found()?.is_some();
+        if !nix::unistd::geteuid().is_root() {
+            return Err(
+                Failure::new("tests on a cluster need root").hint("run them as root, or with sudo -E")
+            );
+        }
+        steps.take("cluster", up)?;
+        let place = Place::found()?.ok_or_else(|| Failure::new("the cluster has ended"))?;
+        Ok(Self { variables: variables(&place), ran_before })
+    }
+
+    /// What tests find it by.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
+        let path = std::env::var("PATH").unwrap_or_default();
+        self.variables.iter().cloned().map(move |(name, value)| match name {
+            "PATH" => (name, format!("{value}:{path}")),
+            _ => (name, value),
+        })
+    }
+}
+
+impl Drop for TestCluster {
+    fn drop(&mut self) {
+        if !self.ran_before
+            && let Err(failure) = down()
+        {
+            output::say("Left", &format!("the cluster: {failure}"));
+        }
+    }
+}
+
+/// The kubeconfig, the registry and the directory of kubectl.
+fn variables(place: &Place) -> Vec<(&'static str, String)> {
+    vec![
+        ("KUBECONFIG", Place::kubeconfig().display().to_string()),
+        ("FLASH_TEST_CLUSTER_REGISTRY", place.registry()),
+        ("PATH", place.programs.directory().display().to_string()),
+    ]
+}
+
 fn env() -> Result<(), Failure> {
     let Some(place) = Place::found()? else {
         return Err(Failure::new("no cluster runs on this machine").hint("start one: cargo xtask cluster up"));
     };
-    output::result(&format!("export KUBECONFIG={}", Place::kubeconfig().display()));
-    output::result(&format!("export FLASH_TEST_CLUSTER_REGISTRY={}", place.registry()));
-    output::result(&format!("export PATH={}:$PATH", place.programs.directory().display()));
+    for (name, value) in variables(&place) {
+        let rest = if name == "PATH" { ":$PATH" } else { "" };
+        output::result(&format!("export {name}={value}{rest}"));
+    }
     Ok(())
 }

@@ -80,7 +80,7 @@ pub(super) async fn way_back(host: &Host, running: &Running, to: u64) -> Result<
 /// The spec of a release whose artifact is still there.
 async fn kept_spec(host: &Host, running: &Running, number: u64) -> Result<ReleaseSpec, TargetError> {
     let spec = release::stored_spec(host, running, number).await?;
-    if running.directory.artifact(spec.artifact.digest()).is_dir() {
+    if host.keeps(running, spec.artifact.digest()) {
         return Ok(spec);
     }
     let message = format!("the artifact of release {number} is no longer kept");

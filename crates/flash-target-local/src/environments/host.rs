@@ -95,6 +95,11 @@ impl Host {
         blocking(move || question(&database)).await
     }
 
+    /// Whether an artifact is still there. Images are in a registry, which keeps them.
+    pub(super) fn keeps(&self, running: &Running, digest: &str) -> bool {
+        self.cluster.is_some() || running.directory.artifact(digest).is_dir()
+    }
+
     /// Adds an environment to the list, without a platform yet.
     pub(super) async fn add(&self, stored: StoredEnvironment) -> Result<Arc<Running>, TargetError> {
         let directory = self.directory.environment(&stored.id);

@@ -62,7 +62,7 @@ async fn view_of(host: &Host, running: &Running) -> Result<Environment, TargetEr
         target: TargetKind::Local,
         created_ms: running.stored.created_ms,
         endpoints: spec.map(|spec| spec.manifest.workers.iter().map(endpoint).collect()).unwrap_or_default(),
-        live: live.map(|live| record(running, live)),
+        live: live.map(|live| record(host, running, live)),
         secrets: secrets.into_iter().map(|secret| (secret.name, secret.version)).collect(),
         url: Some(url),
     })
@@ -94,7 +94,7 @@ pub(super) async fn history(host: &Host, id: &EnvironmentId) -> Result<Vec<Relea
     let running = host.find(id)?;
     let key = running.stored.key;
     let releases = host.ask(move |database| database.releases(key)).await?;
-    Ok(releases.into_iter().map(|release| record(&running, release)).collect())
+    Ok(releases.into_iter().map(|release| record(host, &running, release)).collect())
 }
 
 /// The current state.
@@ -161,8 +161,8 @@ pub(super) async fn hosted(host: &Host) -> Result<Vec<HostedEnvironment>, Target
     Ok(hosted)
 }
 
-fn record(running: &Running, release: StoredRelease) -> ReleaseRecord {
-    let kept = running.directory.artifact(&release.record.digest).is_dir();
+fn record(host: &Host, running: &Running, release: StoredRelease) -> ReleaseRecord {
+    let kept = host.keeps(running, &release.record.digest);
     ReleaseRecord { kept, ..release.record }
 }
 

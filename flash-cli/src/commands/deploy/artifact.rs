@@ -103,7 +103,8 @@ impl<'a> Artifact<'a> {
         match images.names.first() {
             None => found.problems.push(no_registry(settings)),
             Some(name) => {
-                if is_on_this_machine(name) {
+                // A cluster may be on this machine, too.
+                if settings.target == TargetKind::Runpod && is_on_this_machine(name) {
                     found.warnings.push(Finding {
                         message: format!("the cloud cannot reach {}: it is this machine", name.registry()),
                         fix: "use a registry that is reachable from the internet, such as registry = \
@@ -111,12 +112,10 @@ impl<'a> Artifact<'a> {
                             .to_owned(),
                     });
                 }
-                found
-                    .problems
-                    .extend(images.check_registry(settings.cloud.registry_credential.is_some()).await);
+                found.problems.extend(images.check_registry(has_login(settings)).await);
             }
         }
-        if settings.cloud.registry_credential.is_none() {
+        if !has_login(settings) {
             for own in &images.built.record.external {
                 found.problems.extend(not_pullable(&own.image).await);
             }
@@ -136,7 +135,7 @@ impl<'a> Artifact<'a> {
     ) -> Result<(), Failure> {
         let Self::Images(images) = self else { return Ok(()) };
         push(&mut images.built, &images.names, output).await?;
-        if settings.cloud.registry_credential.is_some() {
+        if has_login(settings) {
             return Ok(());
         }
         for name in images.by_digest() {
@@ -251,6 +250,11 @@ fn lacking_programs(directory: &Path, config: &Config, settings: &EnvironmentSet
         fix: format!("install `{}` on the machine that runs the environment", lacking.programs.join("`, `")),
     };
     project::lacking(config.needs(), directory, path.as_deref()).into_iter().map(warning).collect()
+}
+
+/// Whether whoever pulls the images may have a login: nodes of a cluster often have one of their own.
+fn has_login(settings: &EnvironmentSettings) -> bool {
+    settings.target == TargetKind::Kubernetes || settings.cloud.registry_credential.is_some()
 }
 
 fn no_registry(settings: &EnvironmentSettings) -> Finding {

@@ -5,11 +5,13 @@ use super::{
     history::HistoryArguments,
     info::InfoArguments,
     list::ListArguments,
+    manifest::ManifestArguments,
     new::NewArguments,
     remove::RemoveArguments,
     rollback::RollbackArguments,
     send::{SendArguments, SendOptions},
     subcommand::EnvironmentCommand,
+    upgrade::UpgradeArguments,
 };
 use crate::{
     commands::command::{Command, Context},
@@ -66,6 +68,8 @@ enum DeployCommand {
     History(HistoryArguments),
     Rollback(RollbackArguments),
     Remove(RemoveArguments),
+    Upgrade(UpgradeArguments),
+    Manifest(ManifestArguments),
 }
 
 impl DeployArguments {
@@ -94,6 +98,8 @@ impl EnvironmentCommand for DeployCommand {
             Self::History(arguments) => arguments.run(output).await,
             Self::Rollback(arguments) => arguments.run(output).await,
             Self::Remove(arguments) => arguments.run(output).await,
+            Self::Upgrade(arguments) => arguments.run(output).await,
+            Self::Manifest(arguments) => arguments.run(output).await,
         }
     }
 }

@@ -9,11 +9,13 @@ mod history;
 mod info;
 mod list;
 mod live;
+mod manifest;
 mod new;
 mod remove;
 mod rollback;
 mod send;
 mod subcommand;
+mod upgrade;
 
 pub(super) use command::{Alone, DeployArguments, EnvironmentArguments};
 pub(super) use history::HistoryArguments;

@@ -144,6 +144,7 @@ impl EnvironmentCommand for NewArguments {
             TargetKind::Local | TargetKind::Runpod => target(kind, project.as_deref(), &settings).await?,
             TargetKind::Kubernetes => {
                 let cluster = KubernetesTarget::connect(settings).await?;
+                cluster.check(&id).await?;
                 let registry = self.registry.as_ref().or(declared.registry.as_ref());
                 // Checked above.
                 let registry = registry.map_or("", String::as_str);

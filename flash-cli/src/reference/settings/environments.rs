@@ -23,9 +23,9 @@ pub(super) fn environment() -> Table {
         header: "[environments.production]",
         always: "",
         with_defaults: true,
-        below: &["variables", "workers"],
+        below: &["variables", "workers", "kubernetes"],
         keys: vec![
-            Key::new("target", "string", OneOf(&["local", "runpod"]), "where the environment lives")
+            Key::new("target", "string", OneOf(&["local", "runpod", "kubernetes"]), "where the environment lives")
                 .default("`\"local\"`"),
             Key::new(
                 "listen",
@@ -83,7 +83,7 @@ pub(super) fn environment() -> Table {
                 "webhook_networks",
                 "list of strings",
                 Said {
-                    text: "addresses and CIDR notation; `target = \"local\"`",
+                    text: "addresses and CIDR notation; not with `target = \"runpod\"`",
                     taken: &["[\"10.0.0.0/8\", \"192.168.1.7\"]"],
                     refused: &["[\"10.0.0\"]", "[\"host\"]"],
                 },
@@ -182,6 +182,44 @@ pub(super) fn environment_worker() -> Table {
                 Range(1, ResourceConfig::MAX_VRAM.into(), ", not above what its GPUs have"),
                 "GB of memory that a worker needs on each GPU",
             ),
+        ],
+    }
+}
+
+pub(super) fn environment_kubernetes() -> Table {
+    let name =
+        |key: &'static str, meaning: &'static str| Key::new(key, "string", Limits::Any("\"name\""), meaning);
+    Table {
+        name: "[environments.NAME.kubernetes]",
+        header: "[environments.production]\ntarget = \"kubernetes\"\n[environments.production.kubernetes]",
+        always: "",
+        with_defaults: true,
+        below: &[],
+        keys: vec![
+            name("context", "the context of your kubeconfig").default("the current one"),
+            name("namespace", "made if it is missing").default("that of the context"),
+            name("storage_class", "of the volume with jobs, logs and costs").default("the cluster's"),
+            Key::new("storage", "string", Limits::Any("\"10Gi\""), "the size of that volume")
+                .default("`\"10Gi\"`"),
+            name("pull_secret", "the secret by which nodes pull images").default("none"),
+            name("runtime_class", "of workers with GPUs").default("the cluster's"),
+            name("priority_class", "of workers").default("the cluster's"),
+            name("service_account", "an existing account for the platform").default("one of its own"),
+            name("host", "the host name of an Ingress").default("none"),
+            Key::new(
+                "cpu_request_percent",
+                "number",
+                Range(1, 100, ""),
+                "how much of an instance's vCPUs a worker's pod requests",
+            )
+            .default("`100`"),
+            Key::new(
+                "gpu_products",
+                "table",
+                Limits::Any("{ \"NVIDIA L4\" = \"our-l4\" }"),
+                "values of the node label `nvidia.com/gpu.product`, by GPU type",
+            )
+            .default("the type, with dashes for spaces"),
         ],
     }
 }

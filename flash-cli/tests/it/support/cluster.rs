@@ -70,6 +70,12 @@ impl TestCluster {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Whether there is the namespace.
+    pub fn exists(&self) -> bool {
+        let output = self.kubectl(&["get", "namespace", &self.namespace]).output().unwrap();
+        output.status.success()
+    }
+
     /// Objects of these kinds that are labelled as ours.
     #[track_caller]
     pub fn ours(&self, kinds: &str) -> Vec<Value> {
