@@ -16,6 +16,8 @@ mod objects;
 mod platform;
 mod pods;
 mod preflight;
+#[cfg(test)]
+mod schemas;
 mod settings;
 mod sight;
 mod target;

@@ -324,6 +324,29 @@ mod tests {
     }
 
     #[test]
+    fn every_object_fits_the_schemas_of_kubernetes() {
+        let all_settings = ClusterSettings {
+            context: Some("c".to_owned()),
+            namespace: Some("ml".to_owned()),
+            storage_class: Some("fast".to_owned()),
+            storage: Some("20Gi".to_owned()),
+            pull_secret: Some("pull".to_owned()),
+            runtime_class: Some("nvidia".to_owned()),
+            priority_class: Some("low".to_owned()),
+            service_account: None,
+            host: Some("a.example".to_owned()),
+            cpu_request_percent: Some(50),
+            gpu_products: [("NVIDIA L4".to_owned(), "our-l4".to_owned())].into(),
+        };
+        let mut objects = all(&all_settings);
+        objects.extend(all(&ClusterSettings::default()));
+        let id = EnvironmentId::new("api", "prod").unwrap();
+        let list = for_administrator(&id, "ml");
+        objects.extend(list["items"].as_array().unwrap().iter().cloned());
+        crate::schemas::check(&objects);
+    }
+
+    #[test]
     fn no_object_is_one_of_the_whole_cluster() {
         let objects = all(&ClusterSettings::default());
         assert!(kinds(&objects).iter().all(|kind| !kind.starts_with("Cluster") && *kind != "Namespace"));

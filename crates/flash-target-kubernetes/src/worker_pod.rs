@@ -181,4 +181,21 @@ mod tests {
         let tolerated = pod["tolerations"].as_array().unwrap();
         assert!(tolerated.iter().any(|own| own["key"] == GPU), "{tolerated:?}");
     }
+
+    #[test]
+    fn pods_fit_the_schemas_of_kubernetes() {
+        let settings = ClusterSettings {
+            runtime_class: Some("nvidia".to_owned()),
+            priority_class: Some("low".to_owned()),
+            pull_secret: Some("pull".to_owned()),
+            ..ClusterSettings::default()
+        };
+        let gpu = json!({ "type": "gpu", "pools": ["ADA_24"], "types": [], "count": 1 });
+        let cpu = json!({ "type": "cpu", "instances": ["cpu3c-2-4"] });
+        let pods = [
+            worker_pod(&platform(settings.clone()), &spec(&gpu)),
+            worker_pod(&platform(settings), &spec(&cpu)),
+        ];
+        crate::schemas::check(&pods);
+    }
 }

@@ -108,7 +108,10 @@ fn jobs_survive_the_end_of_the_platform_and_of_their_workers() {
         workers => Err(format!("{workers:?}")),
     });
     wait_for_jobs(&app, "running", 3);
-    assert!(!app.logs(&["--search", "its pod was deleted"]).is_empty(), "who looks for the cause finds it");
+    wait_for("the cause in the log", SOON, || {
+        let found = app.logs(&["--search", "its pod was deleted"]);
+        if found.is_empty() { Err("no line".to_owned()) } else { Ok(()) }
+    });
     // Without time for anything.
     cluster.ask(&["delete", &cluster.platform(), "--grace-period=0", "--force"]);
     wait_for_jobs(&app, "running", 3);
