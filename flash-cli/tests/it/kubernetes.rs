@@ -109,7 +109,7 @@ fn jobs_survive_the_end_of_the_platform_and_of_their_workers() {
     });
     wait_for_jobs(&app, "running", 3);
     wait_for("the cause in the log", SOON, || {
-        let found = app.logs(&["--search", "its pod was deleted"]);
+        let found = app.logs(&["--search", "its pod is told to end"]);
         if found.is_empty() { Err("no line".to_owned()) } else { Ok(()) }
     });
     // Without time for anything.

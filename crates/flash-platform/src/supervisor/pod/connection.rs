@@ -18,7 +18,7 @@ use tokio_util::{
 };
 
 use super::{
-    super::output::{Carried, Source, Work},
+    super::output::{Carried, Line, OnLine, Source, Work},
     awaited::{AwaitedPod, Stream},
 };
 
@@ -48,12 +48,14 @@ pub(super) struct Connection {
     pub(super) environment: Vec<(String, String)>,
     pub(super) signals: mpsc::UnboundedReceiver<ChildSignal>,
     pub(super) output: Carried,
+    /// For what is told of the pod itself.
+    pub(super) on_line: OnLine,
 }
 
 impl Connection {
     /// Waits for the pod, starts the worker in it, and ends with the worker or the connection.
     pub(super) async fn run(self) -> End {
-        let Self { mut pod, joined, environment, mut signals, output } = self;
+        let Self { mut pod, joined, environment, mut signals, output, on_line } = self;
         let stream = pod.joined().await;
         joined.cancel();
         drop(pod);
@@ -71,7 +73,7 @@ impl Connection {
             std::future::pending().await
         };
         let end = tokio::select! {
-            end = read(from_pod, output) => end,
+            end = read(from_pod, output, &on_line) => end,
             never = signalling => match never {},
         };
         if !matches!(end, End::Lost) {
@@ -87,13 +89,13 @@ async fn send(sink: &mut SplitSink<Frames, Bytes>, frame: &ToPod) -> io::Result<
 }
 
 /// Reads until the worker has ended, and its last line is out. All of its output comes before its end.
-async fn read(mut frames: SplitStream<Frames>, mut output: Carried) -> End {
-    let end = read_all(&mut frames, &mut output).await;
+async fn read(mut frames: SplitStream<Frames>, mut output: Carried, on_line: &OnLine) -> End {
+    let end = read_all(&mut frames, &mut output, on_line).await;
     output.end().await;
     end
 }
 
-async fn read_all(frames: &mut SplitStream<Frames>, output: &mut Carried) -> End {
+async fn read_all(frames: &mut SplitStream<Frames>, output: &mut Carried, on_line: &OnLine) -> End {
     loop {
         let Some(Ok(frame)) = frames.next().await else { return End::Lost };
         match FromPod::decode(&frame.freeze()) {
@@ -106,7 +108,12 @@ async fn read_all(frames: &mut SplitStream<Frames>, output: &mut Carried) -> End
             Ok(FromPod::Event(PodEvent::NotStarted { child: CHILD, reason })) => {
                 return End::NotStarted(reason);
             }
-            // `Stopping`: the worker has got SIGTERM already, and says itself that it takes no more work.
+            Ok(FromPod::Event(PodEvent::Stopping)) => {
+                // The worker has got SIGTERM already, and says itself that it takes no more work.
+                let text =
+                    "its pod is told to end: it was deleted or evicted, or its node is drained".to_owned();
+                on_line(Line { source: Source::Stderr, text, work: None });
+            }
             Ok(FromPod::Event(_) | FromPod::Output { .. }) => {}
             Err(_) => return End::Lost,
         }
@@ -136,7 +143,6 @@ mod tests {
     use tokio::io::DuplexStream;
 
     use super::{super::awaited::Pods, *};
-    use crate::supervisor::Line;
 
     struct FirstProcess(Framed<DuplexStream, LengthDelimitedCodec>);
 
@@ -163,12 +169,13 @@ mod tests {
         let pod = pods.expect("w".to_owned(), "key".to_owned());
         let lines = Arc::<Mutex<Vec<Line>>>::default();
         let sink = lines.clone();
-        let output = Carried::new(Arc::new(move |line| sink.lock().push(line))).unwrap();
+        let on_line: OnLine = Arc::new(move |line| sink.lock().push(line));
+        let output = Carried::new(on_line.clone()).unwrap();
         let (signals, received) = mpsc::unbounded_channel();
         let environment = vec![("A".to_owned(), "1".to_owned())];
         let joined = CancellationToken::new();
         let connection =
-            Connection { pod, joined, environment: environment.clone(), signals: received, output };
+            Connection { pod, joined, environment: environment.clone(), signals: received, output, on_line };
         let end = tokio::spawn(connection.run());
         let (near, far) = tokio::io::duplex(1 << 16);
         pods.join("w", Box::new(near));
@@ -211,6 +218,16 @@ mod tests {
         let reason = "Cannot allocate memory".to_owned();
         first_process.send(FromPod::Event(PodEvent::NotStarted { child: CHILD, reason })).await;
         assert!(matches!(end.await.unwrap(), End::NotStarted(reason) if reason.contains("memory")));
+    }
+
+    #[tokio::test]
+    async fn that_the_cluster_ends_a_pod_is_said() {
+        let Joined { mut first_process, end, lines, .. } = joined().await;
+        first_process.send(FromPod::Event(PodEvent::Stopping)).await;
+        drop(first_process);
+        assert!(matches!(end.await.unwrap(), End::Lost));
+        let said: Vec<_> = lines.lock().iter().map(|line| line.text.clone()).collect();
+        assert!(matches!(said.as_slice(), [only] if only.contains("told to end")), "{said:?}");
     }
 
     #[tokio::test]

@@ -69,10 +69,11 @@ impl Pod {
         let output = Carried::new(on_line.clone())
             .map_err(|source| SpawnError { program: place.program().into(), source })?;
         let last_lines = output.last();
-        let place = place.start(lifeline, on_line).await?;
+        let place = place.start(lifeline, on_line.clone()).await?;
         let (signals, received) = mpsc::unbounded_channel();
         let joined = CancellationToken::new();
-        let connection = Connection { pod, joined: joined.clone(), environment, signals: received, output };
+        let connection =
+            Connection { pod, joined: joined.clone(), environment, signals: received, output, on_line };
         Ok(Self {
             place,
             last_lines,
