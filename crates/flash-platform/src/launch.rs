@@ -153,20 +153,23 @@ impl Launch {
             Artifact::Images(images) => {
                 let image = images.ids.get(&worker_type.name);
                 let image = image.ok_or_else(|| format!("no image built for `{}`", worker_type.name))?;
-                let (own, pod) = self.await_pod(worker_type, id);
+                let key = uuid::Uuid::new_v4().simple().to_string();
+                let mut own = self.pod_environment(worker_type, id);
+                own.push((variables::POD_KEY.to_owned(), key.clone()));
+                let pod = self.pods.expect(id.to_string(), key);
                 let container = images.start(id, container(id, image, own));
                 Ok(in_pod(Place::Container(container), pod, environment))
             }
             Artifact::Pods(pods) => {
                 let image = pods.images.get(&worker_type.name);
                 let image = image.ok_or_else(|| format!("no image built for `{}`", worker_type.name))?;
-                let (own, pod) = self.await_pod(worker_type, id);
+                let pod = self.pods.expect(id.to_string(), pods.cluster.join_key().to_owned());
                 let spec = PodSpec {
                     name: id.to_string(),
                     worker_type: worker_type.clone(),
                     release: self.release,
                     image: image.clone(),
-                    environment: own,
+                    environment: self.pod_environment(worker_type, id),
                 };
                 let start = StartInCluster { cluster: pods.cluster.clone(), spec };
                 Ok(in_pod(Place::Cluster(Box::new(start)), pod, environment))
@@ -174,16 +177,14 @@ impl Launch {
         }
     }
 
-    /// Awaits a worker of the app in a pod. Only what its first process needs to join the platform stands in the description
-    /// of the pod: the variables that come with it.
-    fn await_pod(&self, worker_type: &WorkerType, id: &WorkerId) -> (Vec<(String, String)>, AwaitedPod) {
-        let key = uuid::Uuid::new_v4().simple().to_string();
+    /// The variables of a pod's first process, but for the key: only what it needs to join the platform stands in the
+    /// description of the pod.
+    fn pod_environment(&self, worker_type: &WorkerType, id: &WorkerId) -> Vec<(String, String)> {
         let own = [
             (variables::ROLE, "pod".to_owned()),
             (variables::POD_URL, format!("{}/pod/{id}", self.base(worker_type))),
-            (variables::POD_KEY, key.clone()),
         ];
-        (own.map(owned).into(), self.pods.expect(id.to_string(), key))
+        own.map(owned).into()
     }
 
     /// Whether its workers run in a cluster, and not on this machine.

@@ -67,7 +67,7 @@ pub use releases::Expected;
 pub use runtime::runtime;
 pub use schedule::{ScheduleError, ScheduleOverview, ScheduleRun};
 pub use supervisor::{
-    Cluster, Confinement, Gpu, LimitScope, MachineCapabilities, OnWait, PodEnd, PodSpec, Removal,
+    Cluster, Confinement, Gpu, LimitScope, MachineCapabilities, OnWait, PodEnd, PodSpec, Removal, Wait,
     detect_capabilities, gpus_of_machine, is_lifeline, lifeline_main,
 };
 pub use tally::{BatchSums, Problem};

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     names::{Component, labels, name_of},
-    settings::{ClusterSettings, PLATFORM, PlatformSettings},
+    preflight::LONGEST_DRAIN_SECONDS,
+    settings::{ClusterSettings, PLATFORM, PLATFORM_JOIN_KEY, PlatformSettings},
 };
 
 /// Where the platform listens for requests and workers.
@@ -20,8 +21,10 @@ const VOLUME: &str = "/data";
 pub(crate) const DATA: &str = "/data/flash";
 /// The user and group in the pods.
 const USER: u32 = 65532;
-/// How long the platform may take to end: its drain time, and that of its workers.
-const GRACE_SECONDS: u32 = 90;
+/// How long the platform may take to end: longer than the longest drain time.
+const GRACE_SECONDS: u64 = LONGEST_DRAIN_SECONDS + 60;
+/// The key of the secret, and its only entry.
+const JOIN_KEY: &str = "join-key";
 /// The size of the volume, unless set.
 const STORAGE: &str = "10Gi";
 
@@ -52,8 +55,40 @@ impl Wanted<'_> {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": self.metadata(self.name, Component::Platform),
-            "data": { "app": self.id.app, "environment": self.id.name, "version": env!("CARGO_PKG_VERSION") },
+            "data": {
+                "app": self.id.app,
+                "environment": self.id.name,
+                "version": env!("CARGO_PKG_VERSION"),
+                "host": self.settings.host.as_deref().unwrap_or_default(),
+            },
         })
+    }
+
+    /// The key by which workers join the platform. Made once, never applied again: pods that have not joined yet have it.
+    pub(crate) fn secret(&self, root_uid: &str, key: &str) -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": self.owned(self.name, Component::Platform, root_uid),
+            "type": "Opaque",
+            "stringData": { JOIN_KEY: key },
+        })
+    }
+
+    /// Objects that an environment with other settings has, by kind; to be deleted.
+    pub(crate) fn superfluous(&self) -> Vec<(&'static str, &'static str)> {
+        let mut kinds = Vec::new();
+        if self.settings.host.is_none() {
+            kinds.push(("networking.k8s.io/v1", "Ingress"));
+        }
+        if self.settings.service_account.is_some() {
+            kinds.extend([
+                ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+                ("rbac.authorization.k8s.io/v1", "Role"),
+                ("v1", "ServiceAccount"),
+            ]);
+        }
+        kinds
     }
 
     /// The service, whose address goes into the workers' variables.
@@ -178,6 +213,7 @@ impl Wanted<'_> {
         let mut pod = json!({
             "serviceAccountName": account,
             "enableServiceLinks": false,
+            "nodeSelector": own_architecture(),
             "terminationGracePeriodSeconds": GRACE_SECONDS,
             "securityContext": { "fsGroup": USER, "seccompProfile": { "type": "RuntimeDefault" } },
             // A lost node gives the platform up soon: its volume is the fence.
@@ -189,6 +225,7 @@ impl Wanted<'_> {
                 "args": [crate::PLATFORM_ARGUMENT],
                 "env": [
                     { "name": PLATFORM, "value": settings },
+                    join_key(self.name, PLATFORM_JOIN_KEY),
                 ],
                 "ports": [{ "name": "http", "containerPort": PORT, "protocol": "TCP" }],
                 "resources": {
@@ -210,6 +247,8 @@ impl Wanted<'_> {
             "spec": {
                 "replicas": 1,
                 "serviceName": self.name,
+                // Otherwise one that does not start is never replaced by another version.
+                "podManagementPolicy": "Parallel",
                 "selector": { "matchLabels": selector },
                 "template": {
                     "metadata": { "labels": labels(self.name, self.id, Component::Platform) },
@@ -243,8 +282,22 @@ pub fn for_administrator(id: &EnvironmentId, namespace: &str) -> Value {
 pub(crate) fn rules() -> Value {
     json!([
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list", "watch", "delete"] },
-        { "apiGroups": [""], "resources": ["events", "resourcequotas"], "verbs": ["get", "list"] },
     ])
+}
+
+/// A variable with the key by which pods join. Whoever may read pods does not read it.
+pub(crate) fn join_key(name: &str, variable: &str) -> Value {
+    json!({ "name": variable, "valueFrom": { "secretKeyRef": { "name": name, "key": JOIN_KEY } } })
+}
+
+/// Nodes with the architecture of this program: images are built for it.
+pub(crate) fn own_architecture() -> Value {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    json!({ "kubernetes.io/arch": architecture })
 }
 
 /// The root as an owner, which `kubectl drain` takes for a controller.
@@ -284,6 +337,7 @@ mod tests {
         let wanted = Wanted { id: &id, name: "flash-api-prod-abc", namespace: "ml", settings };
         let mut objects = wanted.surroundings("uid");
         objects.extend([
+            wanted.secret("uid", "key"),
             wanted.root(),
             wanted.service("uid"),
             wanted.platform("uid", "i@sha256:1", "10.0.0.1"),

@@ -7,14 +7,16 @@ use kube::{Client, Config};
 use tokio::net::TcpListener;
 
 use super::{
-    error::failed,
+    error::{failed, words},
     objects::{CONTROL_PORT, DATA},
     pods::{Pods, shared},
-    settings::{PLATFORM, PlatformSettings},
+    settings::{PLATFORM, PLATFORM_JOIN_KEY, PlatformSettings},
 };
 
 /// How long the API server may be silent. Watches end before.
 const SILENCE: Duration = Duration::from_secs(75);
+/// The pause between two attempts at what it must do first.
+const AGAIN: Duration = Duration::from_secs(2);
 /// How long a connection to it may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -48,15 +50,33 @@ async fn serve(report: &SharedReport) -> Result<(), TargetError> {
     })?;
     (config.connect_timeout, config.read_timeout) = (Some(CONNECT), Some(SILENCE));
     let client = Client::try_from(config).map_err(|error| failed("cannot use the cluster", &error))?;
-    let pods = Pods::new(client, settings);
+    let join_key = std::env::var(PLATFORM_JOIN_KEY).ok().filter(|key| !key.is_empty());
+    let join_key = join_key
+        .ok_or_else(|| TargetError::new(Problem::Refused, format!("{PLATFORM_JOIN_KEY} is not set")))?;
+    let pods = Pods::new(client, settings, join_key);
+    let own = pods.clone();
     // Nobody takes their results any more; their jobs are in the store.
-    let removed = pods.remove_all().await.map_err(|error| failed("cannot list the workers", &error))?;
-    if removed > 0 {
-        report.status("Removed", &format!("{removed} workers of an earlier platform"));
-    }
+    let begin = async move {
+        loop {
+            match own.remove_all().await {
+                Ok(0) => break,
+                Ok(removed) => {
+                    report.status("Removed", &format!("{removed} workers of an earlier platform"));
+                    break;
+                }
+                Err(error) => {
+                    report.warning(&format!(
+                        "cannot remove the workers of an earlier platform yet: {}",
+                        words(&error)
+                    ));
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    };
     let directory = DataDirectory::open(Path::new(DATA))?;
     let control = TcpListener::bind(("127.0.0.1", CONTROL_PORT)).await.map_err(|error| {
         TargetError::new(Problem::Failed, format!("cannot listen on port {CONTROL_PORT}")).because(error)
     })?;
-    serve_in_cluster(&directory, shared(pods), control, report).await
+    serve_in_cluster(&directory, begin, shared(pods), control, report).await
 }

@@ -1,8 +1,11 @@
 //! The cluster as the platform's supervisor uses it: makes a worker's pod, watches it until its end, and has it removed.
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
-use flash_platform::{Cluster, OnWait, PodEnd, PodSpec, Removal};
+use flash_platform::{Cluster, OnWait, PodEnd, PodSpec, Removal, Wait};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -28,15 +31,20 @@ const GONE: Duration = Duration::from_secs(30);
 /// Why a pod ended that somebody else has deleted.
 const DELETED: &str = "its pod was deleted";
 
+/// Why a pod ended whose node is lost.
+const LOST: &str = "its node does not say that it has ended; the cluster removes it when the node is back";
+
 /// See the module.
+#[derive(Clone)]
 pub(crate) struct Pods {
     api: Api<Pod>,
     settings: PlatformSettings,
+    join_key: String,
 }
 
 impl Pods {
-    pub(crate) fn new(client: Client, settings: PlatformSettings) -> Self {
-        Self { api: Api::namespaced(client, &settings.namespace), settings }
+    pub(crate) fn new(client: Client, settings: PlatformSettings, join_key: String) -> Self {
+        Self { api: Api::namespaced(client, &settings.namespace), settings, join_key }
     }
 
     /// Removes the workers of an earlier platform, which nobody watches any more.
@@ -77,13 +85,13 @@ impl Pods {
             let reason = match self.api.create(&PostParams::default(), &pod).await {
                 Ok(_) => return Ok(true),
                 // Made by a request whose answer was lost.
-                Err(kube::Error::Api(status)) if status.code == 409 => return Ok(true),
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => return Ok(true),
                 Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => {
                     return Err(format!("the cluster refuses its pod: {}", status.message));
                 }
                 Err(error) => words(&error),
             };
-            on_wait(Some(format!("waits for the cluster: {reason}")));
+            on_wait(Some(Wait::Other(format!("waits for the cluster: {reason}"))));
             tokio::select! {
                 () = tokio::time::sleep(AGAIN) => {}
                 () = asked(removal) => return Ok(false),
@@ -97,7 +105,7 @@ impl Pods {
         let mut see = |pod: &Pod| {
             pulled = failed_pull(pod).or_else(|| pulled.take());
             match look(pod, pulled.as_deref()) {
-                Sight::Waits(reason) => on_wait(Some(reason)),
+                Sight::Waits(wait) => on_wait(Some(wait)),
                 Sight::Fine => on_wait(None),
                 Sight::Hopeless(reason) => return Some(Err(reason)),
                 Sight::Ended(end) if pod.metadata.deletion_timestamp.is_some() => {
@@ -114,6 +122,9 @@ impl Pods {
                 Ok(Some(pod)) => {
                     if let Some(end) = see(&pod) {
                         return end;
+                    }
+                    if is_overdue(&pod) {
+                        return Ok(PodEnd { code: None, reason: Some(LOST.to_owned()) });
                     }
                     let version = pod.metadata.resource_version.clone().unwrap_or_default();
                     if let Some(end) = self.watch(name, &version, &mut see).await {
@@ -134,7 +145,11 @@ impl Pods {
         mut see: impl FnMut(&Pod) -> Option<Result<PodEnd, String>>,
     ) -> Option<Result<PodEnd, String>> {
         let only = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(WATCH);
-        let mut events = self.api.watch(&only, version).await.ok()?.boxed();
+        let Ok(events) = self.api.watch(&only, version).await else {
+            tokio::time::sleep(AGAIN).await;
+            return None;
+        };
+        let mut events = events.boxed();
         loop {
             match events.try_next().await.ok()?? {
                 WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
@@ -157,6 +172,14 @@ impl Pods {
     }
 }
 
+/// Whether it was deleted, and should be gone for a while.
+fn is_overdue(pod: &Pod) -> bool {
+    // When its time is over, as the API server counts it.
+    let Some(due) = &pod.metadata.deletion_timestamp else { return false };
+    let due = SystemTime::from(due.0);
+    SystemTime::now().duration_since(due).is_ok_and(|late| late > GONE)
+}
+
 /// It was deleted by somebody else.
 fn taken_away() -> PodEnd {
     PodEnd { code: None, reason: Some(DELETED.to_owned()) }
@@ -171,6 +194,10 @@ async fn asked(removal: &mut Removal) {
 impl Cluster for Pods {
     fn platform_url(&self) -> &str {
         &self.settings.url
+    }
+
+    fn join_key(&self) -> &str {
+        &self.join_key
     }
 
     async fn run(&self, spec: PodSpec, on_wait: OnWait, mut removal: Removal) -> Result<PodEnd, String> {
@@ -202,8 +229,7 @@ impl Cluster for Pods {
                 // It is to go sooner than was said.
                 Ok(()) = removal.changed() => {}
                 () = tokio::time::sleep(within + GONE) => {
-                    let reason = "its node does not say that it has ended; the cluster removes it when the node is back";
-                    return Ok(PodEnd { code: None, reason: Some(reason.to_owned()) });
+                    return Ok(PodEnd { code: None, reason: Some(LOST.to_owned()) });
                 }
             }
         }

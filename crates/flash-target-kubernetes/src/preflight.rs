@@ -27,6 +27,8 @@ use super::{settings::ClusterSettings, worker_pod::GPU};
 
 /// The oldest version of Kubernetes with what is used of it, as a minor version of 1.
 const OLDEST: u32 = 20;
+/// The longest drain time: pods get some more to end.
+pub(crate) const LONGEST_DRAIN_SECONDS: u64 = 600;
 /// Marks the class of volumes that name none.
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
@@ -45,26 +47,44 @@ const fn right(verb: &'static str, group: &'static str, resource: &'static str) 
 }
 
 /// What the user's commands do.
-const RIGHTS: [Right; 11] = [
+const RIGHTS: [Right; 22] = [
+    right("get", "", "configmaps"),
+    right("list", "", "configmaps"),
+    right("create", "", "configmaps"),
     right("patch", "", "configmaps"),
     right("delete", "", "configmaps"),
+    right("create", "", "secrets"),
+    right("list", "", "services"),
+    right("create", "", "services"),
     right("patch", "", "services"),
+    right("create", "", "serviceaccounts"),
     right("patch", "", "serviceaccounts"),
+    right("create", "", "persistentvolumeclaims"),
     right("patch", "", "persistentvolumeclaims"),
+    right("get", "apps", "statefulsets"),
+    right("create", "apps", "statefulsets"),
     right("patch", "apps", "statefulsets"),
+    right("create", "networking.k8s.io", "networkpolicies"),
     right("patch", "networking.k8s.io", "networkpolicies"),
     right("get", "", "pods"),
     right("list", "", "pods"),
+    // WebSockets need the first, and from 1.35 on the second, too.
+    Right { verb: "get", group: "", resource: "pods", subresource: "portforward" },
     Right { verb: "create", group: "", resource: "pods", subresource: "portforward" },
-    right("list", "", "events"),
 ];
-/// In addition, where the platform's service account is ours to make.
-const RIGHTS_FOR_ROLES: [Right; 2] = [
+/// In addition, where the platform's service account is ours to make: who gives a role must have what it allows.
+const RIGHTS_FOR_ROLES: [Right; 7] = [
+    right("create", "rbac.authorization.k8s.io", "roles"),
     right("patch", "rbac.authorization.k8s.io", "roles"),
+    right("create", "rbac.authorization.k8s.io", "rolebindings"),
     right("patch", "rbac.authorization.k8s.io", "rolebindings"),
+    right("create", "", "pods"),
+    right("watch", "", "pods"),
+    right("delete", "", "pods"),
 ];
 /// In addition, with a host name.
-const RIGHTS_FOR_HOST: [Right; 1] = [right("patch", "networking.k8s.io", "ingresses")];
+const RIGHTS_FOR_HOST: [Right; 2] =
+    [right("create", "networking.k8s.io", "ingresses"), right("patch", "networking.k8s.io", "ingresses")];
 
 /// A cluster to check.
 pub(crate) struct Checked<'a> {
@@ -90,7 +110,17 @@ impl Checked<'_> {
             message: format!("worker type `{name}` is a program, which cannot run in a cluster yet"),
             fix: "run it with the app on one machine: flash deploy new NAME --target local".to_owned(),
         };
-        let problems = spec.commands.iter().map(|command| program(&command.worker_type.name)).collect();
+        let mut problems: Vec<Finding> =
+            spec.commands.iter().map(|command| program(&command.worker_type.name)).collect();
+        let drain = spec.runtime.drain_seconds;
+        if drain > LONGEST_DRAIN_SECONDS {
+            problems.push(Finding {
+                message: format!(
+                    "`drain_seconds` is {drain}; pods in a cluster get at most {LONGEST_DRAIN_SECONDS}"
+                ),
+                fix: format!("set drain_seconds = {LONGEST_DRAIN_SECONDS} or less under [run] in flash.toml"),
+            });
+        }
         let wanted = spec.manifest.workers.iter().filter_map(|worker| match &worker.compute {
             ComputeEntry::Gpu { count, .. } => Some((worker.name.as_str(), *count)),
             ComputeEntry::Cpu { .. } => None,
@@ -126,7 +156,8 @@ impl Checked<'_> {
         if lacking.is_empty() {
             return None;
         }
-        let only_roles = lacking.iter().all(|right| right.contains("role"));
+        let only_roles =
+            lacking.iter().all(|right| right.contains("roles.") || right.contains("rolebindings."));
         let fix = match only_roles {
             true => {
                 "have an administrator apply what `flash deploy manifest` prints, then add --service-account with \

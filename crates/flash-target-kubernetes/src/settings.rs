@@ -50,6 +50,9 @@ pub struct ClusterSettings {
 /// The variable with [`PlatformSettings`], as JSON.
 pub(crate) const PLATFORM: &str = "FLASH_CLUSTER";
 
+/// The variable with the key by which workers join the platform.
+pub(crate) const PLATFORM_JOIN_KEY: &str = "FLASH_CLUSTER_JOIN_KEY";
+
 /// What a platform in a cluster knows of its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PlatformSettings {

@@ -1,12 +1,12 @@
 //! What a pod's status means for its worker. Decides only.
-use flash_platform::PodEnd;
+use flash_platform::{PodEnd, Wait};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateWaiting, Pod, PodStatus};
 
 /// A look at a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Sight {
     /// It has no place yet, or its image is on its way: why, for people.
-    Waits(String),
+    Waits(Wait),
     /// Nothing to say: it is being placed, or it runs.
     Fine,
     /// It cannot start: why, for people.
@@ -26,7 +26,8 @@ pub(crate) fn look(pod: &Pod, last_pull: Option<&str>) -> Sight {
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
         return of_waiting(pod, waiting, last_pull);
     }
-    unschedulable(status).map_or(Sight::Fine, |message| Sight::Waits(format!("waits for a node: {message}")))
+    unschedulable(status)
+        .map_or(Sight::Fine, |message| Sight::Waits(Wait::Place(format!("waits for a node: {message}"))))
 }
 
 fn container_state(status: &PodStatus) -> Option<&ContainerState> {
@@ -60,7 +61,7 @@ fn of_waiting(pod: &Pod, waiting: &ContainerStateWaiting, last_pull: Option<&str
     let secrets = pull_secrets(pod);
     match waiting.reason.as_deref() {
         // The next attempt may succeed.
-        Some("ErrImagePull") => Sight::Waits(format!("waits for its image {image}: {message}")),
+        Some("ErrImagePull") => Sight::Waits(Wait::Other(format!("waits for its image {image}: {message}"))),
         Some("ImagePullBackOff") => {
             let said = last_pull.unwrap_or(message);
             Sight::Hopeless(format!("its image {image} cannot be pulled{secrets}: {said}"))
@@ -140,13 +141,13 @@ mod tests {
         }] }));
         assert_eq!(
             look(&unschedulable, None),
-            Sight::Waits(
+            Sight::Waits(Wait::Place(
                 "waits for a node: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu.".to_owned()
-            )
+            ))
         );
         let pull = waiting("ErrImagePull", "manifest unknown");
         assert_eq!(failed_pull(&pull).as_deref(), Some("manifest unknown"));
-        assert!(matches!(look(&pull, None), Sight::Waits(_)));
+        assert!(matches!(look(&pull, None), Sight::Waits(Wait::Other(_))));
         let given_up = waiting("ImagePullBackOff", "Back-off pulling image");
         assert_eq!(
             look(&given_up, Some("manifest unknown")),

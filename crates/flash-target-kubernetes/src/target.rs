@@ -1,17 +1,18 @@
 //! Environments on a cluster, as commands see them: their objects are applied here, and what happens inside is asked of the
 //! service in the platform's pod.
 use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use flash_target::{
-    CostQuery, Costs, Created, Environment, EnvironmentId, Finding, KeyEntry, LogQuery, LogRecord,
-    ManualScale, NewEnvironment, NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec, ScaleChange,
-    ScheduledFunction, SecretEntry, SecretValue, Shipment, Status, Target, TargetError, TargetKind,
+    CostQuery, Costs, Created, DeployedEndpoint, Environment, EnvironmentId, Finding, KeyEntry, LogQuery,
+    LogRecord, ManualScale, NewEnvironment, NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec,
+    ScaleChange, ScheduledFunction, SecretEntry, SecretValue, Shipment, Status, Target, TargetError,
+    TargetKind,
 };
 use flash_target_local::LocalTarget;
 use futures_util::stream::BoxStream;
@@ -29,13 +30,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::Instant};
+use uuid::Uuid;
 
 use super::{
     error::failed,
     forward::{ForwardedPort, ForwardedSocket, PodAddress},
     names::name_of,
     objects::{CONTROL_PORT, PORT, Wanted},
-    preflight::Checked,
+    preflight::{Checked, LONGEST_DRAIN_SECONDS},
     settings::ClusterSettings,
     sight::{Sight, failed_pull, look},
 };
@@ -44,12 +46,14 @@ use super::{
 const MANAGER: &str = "flash";
 /// The objects of all environments.
 const OURS: &str = "app.kubernetes.io/managed-by=flash";
+/// The label of a StatefulSet's pod with the version of its description.
+const REVISION: &str = "controller-revision-hash";
 /// How long a connection to the API server may take.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long the platform may take to run: its image is pulled, and its volume made.
 const PLATFORM_START: Duration = Duration::from_secs(300);
 /// How long the objects of an environment may take to be gone.
-const GONE: Duration = Duration::from_secs(120);
+const GONE: Duration = Duration::from_secs(LONGEST_DRAIN_SECONDS + 120);
 /// How long the cluster may refuse to make the platform's pod: what it lacks may have been made a moment ago.
 const REFUSED: Duration = Duration::from_secs(8);
 /// How many lines of a platform that does not start are shown.
@@ -119,7 +123,11 @@ impl KubernetesTarget {
 
     /// The URL of an environment's routes within the cluster.
     fn url(&self, id: &EnvironmentId) -> String {
-        match &self.settings.host {
+        self.url_with(id, self.settings.host.as_deref())
+    }
+
+    fn url_with(&self, id: &EnvironmentId, host: Option<&str>) -> String {
+        match host {
             Some(host) => format!("http://{host}"),
             None => format!("http://{}.{}.svc:{PORT}", name_of(id), self.namespace),
         }
@@ -151,15 +159,28 @@ impl KubernetesTarget {
     /// Applies an object, and returns it as the cluster has it.
     async fn apply(&self, object: &Value) -> Result<DynamicObject, TargetError> {
         let text = |key: &str| object[key].as_str().unwrap_or_default();
-        let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
-        let kind = GroupVersionKind::gvk(group, version, text("kind"));
+        let kind = text("kind");
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&kind));
+        let api = self.objects(text("apiVersion"), kind);
         let ours = PatchParams::apply(MANAGER).force();
         api.patch(name, &ours, &Patch::Apply(object)).await.map_err(|error| {
-            failed(&format!("cannot apply {} `{name}` in namespace `{}`", kind.kind, self.namespace), &error)
+            failed(&format!("cannot apply {kind} `{name}` in namespace `{}`", self.namespace), &error)
         })
+    }
+
+    /// Whether an environment whose objects are there has still to be made: its first attempt was interrupted.
+    async fn is_new(&self, id: &EnvironmentId) -> Result<(), TargetError> {
+        match self.connected(id).await?.service.environment(id).await {
+            Ok(_) => {
+                let message = format!("`{}` already has an environment `{}`", id.app, id.name);
+                Err(TargetError::new(Problem::Exists, message).hint(format!(
+                    "deploy to it: flash deploy send {0}, or upgrade it: flash deploy upgrade {0}",
+                    id.name
+                )))
+            }
+            Err(error) if matches!(error.problem, Problem::NoEnvironment | Problem::Unreachable) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the namespace if it is missing.
@@ -192,13 +213,38 @@ impl KubernetesTarget {
         let wanted = Wanted { id, name: &name, namespace: &self.namespace, settings: &self.settings };
         // As the cluster has it: an owner with a wrong identity would have all others deleted at once.
         let root = self.apply(&wanted.root()).await?.metadata.uid.unwrap_or_default();
+        self.ensure_secret(&wanted, &root).await?;
         let service = self.apply(&wanted.service(&root)).await?;
         for object in wanted.surroundings(&root) {
             self.apply(&object).await?;
         }
         let address = service.data["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
         self.apply(&wanted.platform(&root, image, &address)).await?;
+        for (version, kind) in wanted.superfluous() {
+            // It was made with other settings. Whoever may not delete it has not made it.
+            let _ = self.objects(version, kind).delete(&name, &DeleteParams::background()).await;
+        }
         Ok(())
+    }
+
+    /// Makes the secret if it is missing.
+    async fn ensure_secret(&self, wanted: &Wanted<'_>, root: &str) -> Result<(), TargetError> {
+        let key = [Uuid::new_v4(), Uuid::new_v4()].map(|half| half.simple().to_string()).concat();
+        let object = wanted.secret(root, &key);
+        let object: DynamicObject = serde_json::from_value(object)
+            .map_err(|error| TargetError::new(Problem::Failed, "no secret").because(error))?;
+        match self.objects("v1", "Secret").create(&PostParams::default(), &object).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+            Err(error) => Err(failed(&format!("cannot make secret `{}`", wanted.name), &error)),
+        }
+    }
+
+    /// Objects of a kind in the namespace.
+    fn objects(&self, version: &str, kind: &str) -> Api<DynamicObject> {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let kind = GroupVersionKind::gvk(group, version, kind);
+        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&kind))
     }
 
     /// Checks what would prevent an environment from being made or upgraded, before anything is changed.
@@ -236,19 +282,35 @@ impl KubernetesTarget {
             return Err(self.missing(id));
         }
         self.apply_all(id, image).await?;
-        self.until_updated(&name).await?;
+        self.until_updated(id).await?;
         self.services.lock().await.remove(id);
         self.until_it_answers(id).await
     }
 
     /// Waits until the pod of the old version is gone.
-    async fn until_updated(&self, name: &str) -> Result<(), TargetError> {
+    async fn until_updated(&self, id: &EnvironmentId) -> Result<(), TargetError> {
+        let name = &name_of(id);
+        let mut pulled = None;
         let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), &self.namespace);
         let until = Instant::now() + PLATFORM_START;
         loop {
             let set = sets.get(name).await.map_err(|error| failed("cannot ask the cluster", &error))?;
             let status = set.status.unwrap_or_default();
             let is_seen = status.observed_generation >= set.metadata.generation;
+            let pod = self.pods().get_opt(&format!("{name}-0")).await;
+            let pod = pod.map_err(|error| failed("cannot ask the cluster", &error))?;
+            let is_new = |pod: &Pod| {
+                let revision = pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION));
+                revision == status.update_revision.as_ref()
+            };
+            if let Some(pod) = pod.filter(|pod| is_seen && is_new(pod)) {
+                pulled = failed_pull(&pod).or(pulled);
+                if let Sight::Hopeless(reason) = look(&pod, pulled.as_deref()) {
+                    return Err(self
+                        .not_up(id, reason)
+                        .last_lines(self.last_lines(&format!("{name}-0")).await));
+                }
+            }
             if is_seen
                 && status.updated_replicas == Some(1)
                 && status.current_revision == status.update_revision
@@ -292,7 +354,7 @@ impl KubernetesTarget {
                         let lines = self.last_lines(&name).await;
                         return Err(self.not_up(id, reason).last_lines(lines));
                     }
-                    Sight::Waits(words) => reason = words,
+                    Sight::Waits(wait) => reason = wait.reason().to_owned(),
                     Sight::Ended(end) => reason = end.reason.unwrap_or_else(|| "it ended".to_owned()),
                     Sight::Fine => match self.connected(id).await?.service.environments().await {
                         Ok(_) => return Ok(()),
@@ -338,21 +400,20 @@ impl KubernetesTarget {
         let services = services.list(&of).await.map_err(|error| failed("cannot list services", &error))?;
         Ok(pods.items.len() + services.items.len())
     }
+}
 
-    /// As seen from here, instead of from within the platform's pod.
-    fn placed(&self, environment: Environment) -> Environment {
-        let url = self.url(&environment.id);
-        let old = environment.url.clone().unwrap_or_default();
-        let endpoints = environment.endpoints.into_iter().map(|endpoint| flash_target::DeployedEndpoint {
-            url: endpoint.url.replacen(&old, &url, 1),
-            ..endpoint
-        });
-        Environment {
-            endpoints: endpoints.collect(),
-            target: TargetKind::Kubernetes,
-            url: Some(url),
-            ..environment
-        }
+/// With this URL, instead of that which its own service sees.
+fn placed(environment: Environment, url: &str) -> Environment {
+    let old = environment.url.clone().unwrap_or_default();
+    let endpoints = environment
+        .endpoints
+        .into_iter()
+        .map(|endpoint| DeployedEndpoint { url: endpoint.url.replacen(&old, url, 1), ..endpoint });
+    Environment {
+        endpoints: endpoints.collect(),
+        target: TargetKind::Kubernetes,
+        url: Some(url.to_owned()),
+        ..environment
     }
 }
 
@@ -376,6 +437,9 @@ impl Target for KubernetesTarget {
         };
         let name = name_of(&new.id);
         let was_there = self.root(&name).await?.is_some();
+        if was_there {
+            self.is_new(&new.id).await?;
+        }
         self.ensure_namespace().await?;
         let made = async {
             self.apply_all(&new.id, image).await?;
@@ -388,13 +452,16 @@ impl Target for KubernetesTarget {
             }
             return Err(error);
         }
-        let listening = NewEnvironment {
-            listen: Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            port: Some(PORT),
-            ..new.clone()
+        let services: Api<Service> = Api::namespaced(self.client.clone(), &self.namespace);
+        let service = services.get(&name).await.map_err(|error| failed("cannot ask the cluster", &error))?;
+        let address = service.spec.and_then(|spec| spec.cluster_ip).unwrap_or_default();
+        let any: IpAddr = match address.contains(':') {
+            true => Ipv6Addr::UNSPECIFIED.into(),
+            false => Ipv4Addr::UNSPECIFIED.into(),
         };
+        let listening = NewEnvironment { listen: Some(any), port: Some(PORT), ..new.clone() };
         let created = self.connected(&new.id).await?.service.create(&listening).await?;
-        Ok(Created { environment: self.placed(created.environment), ..created })
+        Ok(Created { environment: placed(created.environment, &self.url(&new.id)), ..created })
     }
 
     async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
@@ -404,16 +471,30 @@ impl Target for KubernetesTarget {
         let mut environments = Vec::new();
         for data in roots.into_iter().filter_map(|root| root.data) {
             let (Some(app), Some(name)) = (data.get("app"), data.get("environment")) else { continue };
-            if let Ok(id) = EnvironmentId::new(app, name) {
-                environments.push(self.environment(&id).await?);
-            }
+            let Ok(id) = EnvironmentId::new(app, name) else { continue };
+            let host = data.get("host").filter(|host| !host.is_empty());
+            let found = match self.connected(&id).await {
+                Ok(connected) => connected.service.environment(&id).await,
+                Err(error) => Err(error),
+            };
+            // One that does not answer hides no other.
+            let environment = found.unwrap_or_else(|_| Environment {
+                id: id.clone(),
+                target: TargetKind::Kubernetes,
+                created_ms: 0,
+                url: None,
+                live: None,
+                endpoints: Vec::new(),
+                secrets: BTreeMap::new(),
+            });
+            environments.push(placed(environment, &self.url_with(&id, host.map(String::as_str))));
         }
         environments.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(environments)
     }
 
     async fn environment(&self, id: &EnvironmentId) -> Result<Environment, TargetError> {
-        Ok(self.placed(self.connected(id).await?.service.environment(id).await?))
+        Ok(placed(self.connected(id).await?.service.environment(id).await?, &self.url(id)))
     }
 
     async fn spec(&self, id: &EnvironmentId, release: Option<u64>) -> Result<ReleaseSpec, TargetError> {
@@ -425,9 +506,6 @@ impl Target for KubernetesTarget {
     }
 
     async fn reach(&self, id: &EnvironmentId) -> Result<Option<String>, TargetError> {
-        if self.settings.host.is_some() {
-            return Ok(None);
-        }
         let connected = self.connected(id).await?;
         let mut port = connected.port.lock().await;
         if port.is_none() {

@@ -2,19 +2,20 @@
 //!
 //! `restartPolicy: Never` and no controller of Kubernetes: the platform chooses which worker ends and when one starts again.
 use flash_platform::PodSpec;
-use flash_protocol::manifest::ComputeEntry;
+use flash_protocol::{manifest::ComputeEntry, variables};
 use serde_json::{Map, Value, json};
 
 use super::{
     names::{Component, label, labels, pod_name},
-    objects::{account_of_workers, owner, restricted, soon_given_up},
+    objects::{account_of_workers, join_key, own_architecture, owner, restricted, soon_given_up},
+    preflight::LONGEST_DRAIN_SECONDS,
     settings::{GPU_LABEL, PlatformSettings},
 };
 
 /// What nodes with GPUs call them.
 pub(crate) const GPU: &str = "nvidia.com/gpu";
-/// How long a worker may take after SIGTERM: more than any drain time that the platform waits for.
-const GRACE_SECONDS: u32 = 600;
+/// How long a worker may take after SIGTERM: longer than the longest drain time.
+const GRACE_SECONDS: u64 = LONGEST_DRAIN_SECONDS + 60;
 
 /// The pod of this worker.
 pub(crate) fn worker_pod(platform: &PlatformSettings, spec: &PodSpec) -> Value {
@@ -22,12 +23,13 @@ pub(crate) fn worker_pod(platform: &PlatformSettings, spec: &PodSpec) -> Value {
     let mut labels = labels(name, id, Component::Worker);
     labels["flash.dev/release"] = json!(spec.release.to_string());
     labels["flash.dev/worker"] = json!(label(&spec.worker_type.name));
-    let environment: Vec<Value> =
-        spec.environment.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    let environment = spec.environment.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+    let environment: Vec<Value> = environment.chain([join_key(name, variables::POD_KEY)]).collect();
     let mut pod = json!({
         "serviceAccountName": account_of_workers(name),
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
+        "nodeSelector": own_architecture(),
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },

@@ -99,12 +99,13 @@ async fn host(directory: &DataDirectory, manager: Manager, report: &SharedReport
 }
 
 /// Runs the service in a pod of a cluster until it is told to stop: its workers run in the cluster, and whoever can connect
-/// to `control` may change everything.
+/// to `control` may change everything. `begin` comes once no other service uses the directory any more.
 ///
 /// # Errors
 /// When its data cannot be used, or another service uses it.
 pub async fn serve_in_cluster(
     directory: &DataDirectory,
+    begin: impl Future<Output = ()>,
     cluster: Arc<dyn Cluster>,
     control: TcpListener,
     report: &SharedReport,
@@ -118,6 +119,7 @@ pub async fn serve_in_cluster(
         let message = format!("another service uses {}", directory.path().display());
         return Err(TargetError::new(Problem::Failed, message));
     };
+    begin.await;
     let environments = Environments::open(directory.clone(), Some(cluster), report.clone()).await?;
     let state = ServiceState {
         environments,

@@ -238,7 +238,7 @@ const RUNPOD_WORKERS: [Variable; 12] = [
 
 /// Variables in the sources that nobody sets for `flash` or a worker, each group with its reason.
 const OTHERS: [(&str, &[&str]); 9] = [
-    ("what the platform in a cluster is told of its place", &["FLASH_CLUSTER"]),
+    ("what the platform in a cluster is told of its place", &["FLASH_CLUSTER", "FLASH_CLUSTER_JOIN_KEY"]),
     (
         "notes of the target runpod at its own endpoints",
         &[

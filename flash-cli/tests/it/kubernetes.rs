@@ -159,3 +159,19 @@ fn what_the_cluster_refuses_is_told_in_its_words_and_removed() {
     app.fails(1, &["deploy", "new", "production"], &said);
     wait_for_objects(&cluster, KINDS, 0);
 }
+
+#[test]
+fn a_release_whose_workers_are_refused_fails_with_the_words_of_the_cluster_and_the_one_before_serves() {
+    let Some(cluster) = TestCluster::find() else { return };
+    let app = live(&cluster);
+    cluster.ask(&["create", "quota", "full", "--hard=pods=1"]);
+    app.version("one", "two");
+    let arguments = app.sending(&[]);
+    app.fails(
+        1,
+        &arguments,
+        &["release 2 did not become ready", "exceeded quota: full", "release 1 keeps serving"],
+    );
+    cluster.ask(&["delete", "quota", "full"]);
+    assert_eq!(call(&app, "greet", &json!({ "name": "Ada" }))["version"], "one");
+}

@@ -135,6 +135,15 @@ impl RunningCall {
     }
 }
 
+/// Whether an address is not that of another pod: this one's own, or one that a node answers.
+fn is_own_or_special(host: IpAddr) -> bool {
+    let is_link_local = match host {
+        IpAddr::V4(host) => host.is_link_local(),
+        IpAddr::V6(host) => host.is_unicast_link_local(),
+    };
+    host.is_loopback() || host.is_unspecified() || host.is_multicast() || is_link_local
+}
+
 impl Session {
     /// The connection has ended.
     fn lost(self) {
@@ -163,6 +172,11 @@ impl Session {
                 ..
             }) => {
                 let host = http_host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                if self.pool.is_in_cluster() && is_own_or_special(host) {
+                    // What listens there is the platform's own, and would be asked in the place of the worker.
+                    self.pool.replace_unhealthy(&self.worker, &format!("it says that it listens on {host}"));
+                    return;
+                }
                 let address = SocketAddr::from((host, port));
                 let exchange = releases_slots.then(|| self.requests.clone());
                 self.pool.ready_for_requests(&self.worker, address, max_concurrency, exchange);

@@ -25,7 +25,7 @@ impl Pool {
                 Phase::Ready => Doing::Idle,
             };
             let loading = worker.loading.as_ref().map(|loading| loading.text.clone());
-            let waits = worker.waits_for.clone();
+            let waits = worker.waits_for.as_ref().map(|waiting| waiting.wait.reason().to_owned());
             let life = WorkerLife {
                 id: id.clone(),
                 doing,

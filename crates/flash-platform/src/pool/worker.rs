@@ -1,5 +1,9 @@
 //! One worker as its pool keeps it: its state, and how it is asked to stop.
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use flash_protocol::ModelLoad;
 use tokio::sync::watch;
@@ -9,7 +13,14 @@ use super::{
     liveness::Pulse,
     usage::Measured,
 };
-use crate::{app_metrics::Gauges, meter::Account, supervisor::Output};
+use crate::{
+    app_metrics::Gauges,
+    meter::Account,
+    supervisor::{Output, Wait},
+};
+
+/// How long a release waits for a worker that is refused, or whose image does not come.
+const IN_VAIN: Duration = Duration::from_secs(10);
 
 /// The state of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +41,25 @@ pub(super) enum Stop {
     /// Not requested: it closed its connection, so it is ending by itself or broken.
     HungUp,
     Now,
+}
+
+/// What a worker waits for before it can start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub wait: Wait,
+    pub since: Instant,
+}
+
+impl Waiting {
+    /// Others may free it, such as the workers that it replaces.
+    pub(super) fn is_for_a_place(&self) -> bool {
+        matches!(self.wait, Wait::Place(_))
+    }
+
+    /// Whether it has waited for anything else for so long that it may be in vain.
+    pub(super) fn is_in_vain(&self) -> bool {
+        !self.is_for_a_place() && self.since.elapsed() >= IN_VAIN
+    }
 }
 
 /// What a worker does while it starts, in its words.
@@ -55,7 +85,7 @@ pub(super) struct Worker {
     /// It was killed because it was not ready in time.
     pub is_late: bool,
     /// What it waits for before it can start: a GPU, a place in the cluster.
-    pub waits_for: Option<String>,
+    pub waits_for: Option<Waiting>,
     /// What it does while it starts, if it says so.
     pub loading: Option<Loading>,
     /// What its models have to do, by name.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     crash::Verdict,
     usage::Measured,
-    worker::{Phase, Stop, Worker},
+    worker::{Phase, Stop, Waiting, Worker},
     worker_line::{about, line_of_worker},
     worker_pool::{Pool, WorkSource},
     workers::{NotReady, Workers},
@@ -24,7 +24,7 @@ use crate::{
     health::HealthCheck,
     queue::JobId,
     supervisor::{
-        Exit, ForeignListener, Handlers, Lease, Lookup, Running, Work, foreign_listener_on, last_output,
+        Exit, ForeignListener, Handlers, Lease, Lookup, Running, Wait, Work, foreign_listener_on, last_output,
     },
     worker_id::WorkerId,
 };
@@ -146,23 +146,26 @@ async fn gpus_of(pool: &Arc<Pool>, id: &WorkerId) -> Result<Option<Lease>, Strin
         return Ok(None);
     }
     let model = pool.launch.model_size(&pool.worker_type).await;
-    let on_wait = |reason: String| waits(pool, id, Some(format!("waits for a GPU: {reason}")));
+    let on_wait = |reason: String| waits(pool, id, Some(Wait::Place(format!("waits for a GPU: {reason}"))));
     let gpus = pool.isolation.gpus_for(&pool.worker_type, model, on_wait).await;
     waits(pool, id, None);
     gpus
 }
 
 /// Records what a worker waits for before it can start, and says it; `None`: for nothing any more.
-fn waits(pool: &Pool, id: &WorkerId, reason: Option<String>) {
+fn waits(pool: &Pool, id: &WorkerId, wait: Option<Wait>) {
     let is_new = {
         let mut workers = pool.lock();
         let Some(worker) = workers.all.get_mut(id) else { return };
-        let is_new = worker.waits_for != reason;
-        worker.waits_for.clone_from(&reason);
+        let now = worker.waits_for.take();
+        let is_new = now.as_ref().map(|now| &now.wait) != wait.as_ref();
+        // It waits for as long, whatever is said of it meanwhile.
+        let since = now.map_or_else(Instant::now, |now| now.since);
+        worker.waits_for = wait.clone().map(|wait| Waiting { wait, since });
         is_new
     };
-    if let Some(reason) = reason.filter(|_| is_new) {
-        pool.say(Some(id), reason);
+    if let Some(wait) = wait.filter(|_| is_new) {
+        pool.say(Some(id), wait.reason().to_owned());
         pool.phases.notify_waiters();
     }
 }
@@ -258,9 +261,9 @@ async fn spawn(
         }
     });
     let (waiting, of) = (weak.clone(), id.clone());
-    let on_wait = Arc::new(move |reason| {
+    let on_wait = Arc::new(move |wait| {
         if let Some(pool) = waiting.upgrade() {
-            waits(&pool, &of, reason);
+            waits(&pool, &of, wait);
         }
     });
     let worker = id.clone();

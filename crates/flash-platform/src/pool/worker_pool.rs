@@ -34,6 +34,8 @@ use crate::{
     worker_id::WorkerId,
 };
 
+/// How often a release looks at its workers while they start.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long a worker in a cluster may take until it has its place and its image.
 const PLACEMENT: Duration = Duration::from_secs(20 * 60);
 /// The longest reason that a worker gives and the log repeats.
@@ -285,7 +287,12 @@ impl Pool {
     /// How much longer than on this machine it may take until a worker has its place and its image: a node may have to come
     /// first. Where an image cannot be pulled, the cluster says so long before.
     pub(crate) fn placement_allowance(&self) -> Duration {
-        if self.launch.is_in_cluster() { PLACEMENT } else { Duration::ZERO }
+        if self.is_in_cluster() { PLACEMENT } else { Duration::ZERO }
+    }
+
+    /// Whether its workers run on other machines.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.launch.is_in_cluster()
     }
 
     /// A load-balanced worker is ready for requests.
@@ -493,7 +500,8 @@ impl Pool {
             if let Some(decided) = self.lock().readiness(count) {
                 return decided;
             }
-            changed.await;
+            // Time alone may decide: a worker that waits in vain.
+            let _ = tokio::time::timeout(LOOK, changed).await;
         }
     }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Instant};
 use super::{
     crash::Crashes,
     ended_workers::EndedWorkers,
-    worker::{Phase, Worker},
+    worker::{Phase, Waiting, Worker},
 };
 use crate::{queue::Load, supervisor::Output, worker_id::WorkerId};
 
@@ -100,17 +100,24 @@ impl Workers {
 
     /// What those that start wait for, of one of them.
     pub(super) fn waits_for(&self) -> Option<&str> {
-        self.all.values().find_map(|worker| worker.waits_for.as_deref())
+        self.all.values().find_map(|worker| worker.waits_for.as_ref()).map(|waiting| waiting.wait.reason())
     }
 
     /// Whether `count` of them are ready, or why one that was starting is not; `None` while that is open. One that waits
     /// for a GPU or a place counts as ready: it may be that of the workers which these replace.
     pub(super) fn readiness(&self, count: usize) -> Option<Result<(), NotReady>> {
         let is_done = |worker: &&Worker| {
-            worker.phase == Phase::Ready || (worker.phase == Phase::Starting && worker.waits_for.is_some())
+            worker.phase == Phase::Ready
+                || (worker.phase == Phase::Starting
+                    && worker.waits_for.as_ref().is_some_and(Waiting::is_for_a_place))
         };
         if self.all.values().filter(is_done).count() >= count {
             return Some(Ok(()));
+        }
+        let mut waiting = self.all.values().filter_map(|worker| worker.waits_for.as_ref());
+        if let Some(waiting) = waiting.find(|waiting| waiting.is_in_vain()) {
+            let reason = waiting.wait.reason().to_owned();
+            return Some(Err(NotReady { reason, last_lines: Vec::new() }));
         }
         self.crashes.any().then(|| Err(self.last_crash.clone().unwrap_or_default()))
     }

@@ -37,8 +37,26 @@ pub struct PodEnd {
     pub reason: Option<String>,
 }
 
+/// What a worker waits for before it can start, with the reason, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// A GPU, or a place on a node. Others may free it, such as the workers that it replaces.
+    Place(String),
+    /// Anything else: it may be in vain.
+    Other(String),
+}
+
+impl Wait {
+    /// The reason.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Place(reason) | Self::Other(reason) => reason,
+        }
+    }
+}
+
 /// Told what a pod waits for before it starts; `None`: for nothing any more.
-pub type OnWait = Arc<dyn Fn(Option<String>) + Send + Sync>;
+pub type OnWait = Arc<dyn Fn(Option<Wait>) + Send + Sync>;
 
 /// Set once the pod is to be removed, with the time that its processes get. Removed without much time once its sender is gone.
 pub type Removal = watch::Receiver<Option<Duration>>;
@@ -48,6 +66,9 @@ pub type Removal = watch::Receiver<Option<Duration>>;
 pub trait Cluster: Send + Sync {
     /// The URL of the platform, as pods reach it, without a slash at the end.
     fn platform_url(&self) -> &str;
+
+    /// The key by which pods join the platform. [`Cluster::run`] gives it to the pod, not in its description.
+    fn join_key(&self) -> &str;
 
     /// Makes a pod, and returns when it has ended and is to be removed from the cluster, or was removed. A pod that cannot be
     /// placed yet is waited for.
@@ -140,6 +161,10 @@ mod tests {
     impl Cluster for Obedient {
         fn platform_url(&self) -> &'static str {
             "http://10.0.0.1:8000"
+        }
+
+        fn join_key(&self) -> &'static str {
+            "key"
         }
 
         async fn run(&self, _: PodSpec, on_wait: OnWait, mut removal: Removal) -> Result<PodEnd, String> {

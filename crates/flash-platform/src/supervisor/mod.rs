@@ -22,7 +22,7 @@ mod usage;
 
 pub(crate) use child::{SpawnError, Spec};
 pub(crate) use cluster::StartInCluster;
-pub use cluster::{Cluster, OnWait, PodEnd, PodSpec, Removal};
+pub use cluster::{Cluster, OnWait, PodEnd, PodSpec, Removal, Wait};
 pub use confinement::Confinement;
 pub(crate) use container::Lookup;
 pub(crate) use exit::{Exit, last_output};
