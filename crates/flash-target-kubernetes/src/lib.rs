@@ -1,9 +1,9 @@
 //! The Kubernetes target: environments on the user's own cluster.
 //!
-//! The platform is the service of the local target, unchanged, in one pod of the user's namespace (`platform`); its workers are
-//! pods beside it, which it makes and removes itself (`pods`, from `worker_pod`, judged by `sight`). The user's commands apply
-//! the environment's objects (`objects`, `names`, `settings`) and reach the service through the cluster's API (`target`,
-//! `forward`): the cluster's own rights are the login.
+//! The platform is the service of the local target, unchanged, in one pod of the user's namespace (`platform`). Its workers
+//! are pods beside it, which it makes and removes itself (`pods`, from `worker_pod`, judged by `sight`). The user's commands
+//! apply the environment's objects (`install`, from `objects`, `names` and `settings`, after `preflight`), and reach the
+//! service through the cluster's API (`target`, `forward`): the cluster's own rights are the login.
 //!
 //! This crate alone knows Kubernetes. What a release consists of is left to `flash-cli`, and what runs in it to
 //! `flash-platform`.
@@ -11,6 +11,7 @@
 
 mod error;
 mod forward;
+mod install;
 mod names;
 mod objects;
 mod platform;

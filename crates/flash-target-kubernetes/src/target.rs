@@ -16,64 +16,45 @@ use flash_target::{
 };
 use flash_target_local::LocalTarget;
 use futures_util::stream::BoxStream;
-use k8s_openapi::api::{
-    apps::v1::StatefulSet,
-    core::v1::{ConfigMap, Event, Namespace, Pod, Service},
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::{
     Api, Client, Config,
-    api::{
-        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, LogParams, Patch,
-        PatchParams, PostParams,
-    },
+    api::{DeleteParams, ListParams},
     config::KubeConfigOptions,
 };
-use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::Instant};
-use uuid::Uuid;
 
 use super::{
     error::failed,
     forward::{ForwardedPort, ForwardedSocket, PodAddress},
     names::name_of,
-    objects::{CONTROL_PORT, PORT, Wanted},
+    objects::{CONTROL_PORT, PORT},
     preflight::{Checked, LONGEST_DRAIN_SECONDS},
     settings::ClusterSettings,
-    sight::{Sight, failed_pull, look},
 };
 
-/// Who has set the fields of an object.
-const MANAGER: &str = "flash";
 /// The objects of all environments.
 const OURS: &str = "app.kubernetes.io/managed-by=flash";
-/// The label of a StatefulSet's pod with the version of its description.
-const REVISION: &str = "controller-revision-hash";
 /// How long a connection to the API server may take.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long the platform may take to run: its image is pulled, and its volume made.
-const PLATFORM_START: Duration = Duration::from_secs(300);
 /// How long the objects of an environment may take to be gone.
 const GONE: Duration = Duration::from_secs(LONGEST_DRAIN_SECONDS + 120);
-/// How long the cluster may refuse to make the platform's pod: what it lacks may have been made a moment ago.
-const REFUSED: Duration = Duration::from_secs(8);
-/// How many lines of a platform that does not start are shown.
-const LAST_LINES: i64 = 5;
 /// How often the cluster is asked while something is waited for.
-const LOOK: Duration = Duration::from_millis(300);
+pub(super) const LOOK: Duration = Duration::from_millis(300);
 
 /// Environments of one namespace of a cluster.
 pub struct KubernetesTarget {
-    client: Client,
-    namespace: String,
-    settings: ClusterSettings,
+    pub(super) client: Client,
+    pub(super) namespace: String,
+    pub(super) settings: ClusterSettings,
     /// `flash` itself as an image, by its digest, for environments that are made.
     image: Option<String>,
     services: Mutex<HashMap<EnvironmentId, Arc<Connected>>>,
 }
 
 /// The service of an environment, and the way to it.
-struct Connected {
-    service: LocalTarget,
+pub(super) struct Connected {
+    pub(super) service: LocalTarget,
     _socket: ForwardedSocket,
     /// The way to the environment's routes, once it was needed.
     port: Mutex<Option<ForwardedPort>>,
@@ -109,15 +90,15 @@ impl KubernetesTarget {
     }
 
     /// The objects that own all others of an environment each.
-    fn roots(&self) -> Api<ConfigMap> {
+    pub(super) fn roots(&self) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    async fn root(&self, name: &str) -> Result<Option<ConfigMap>, TargetError> {
+    pub(super) async fn root(&self, name: &str) -> Result<Option<ConfigMap>, TargetError> {
         self.roots().get_opt(name).await.map_err(|error| failed("cannot ask the cluster", &error))
     }
 
-    fn pods(&self) -> Api<Pod> {
+    pub(super) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -134,7 +115,7 @@ impl KubernetesTarget {
     }
 
     /// The service of an environment.
-    async fn connected(&self, id: &EnvironmentId) -> Result<Arc<Connected>, TargetError> {
+    pub(super) async fn connected(&self, id: &EnvironmentId) -> Result<Arc<Connected>, TargetError> {
         let mut services = self.services.lock().await;
         if let Some(connected) = services.get(id) {
             return Ok(connected.clone());
@@ -149,23 +130,11 @@ impl KubernetesTarget {
         Ok(connected)
     }
 
-    fn missing(&self, id: &EnvironmentId) -> TargetError {
+    pub(super) fn missing(&self, id: &EnvironmentId) -> TargetError {
         let message =
             format!("`{}` has no environment `{}` in namespace `{}`", id.app, id.name, self.namespace);
         TargetError::new(Problem::NoEnvironment, message)
             .hint(format!("make it: flash deploy new {} --target kubernetes", id.name))
-    }
-
-    /// Applies an object, and returns it as the cluster has it.
-    async fn apply(&self, object: &Value) -> Result<DynamicObject, TargetError> {
-        let text = |key: &str| object[key].as_str().unwrap_or_default();
-        let kind = text("kind");
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let api = self.objects(text("apiVersion"), kind);
-        let ours = PatchParams::apply(MANAGER).force();
-        api.patch(name, &ours, &Patch::Apply(object)).await.map_err(|error| {
-            failed(&format!("cannot apply {kind} `{name}` in namespace `{}`", self.namespace), &error)
-        })
     }
 
     /// Whether an environment whose objects are there has still to be made: its first attempt was interrupted.
@@ -181,70 +150,6 @@ impl KubernetesTarget {
             Err(error) if matches!(error.problem, Problem::NoEnvironment | Problem::Unreachable) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    /// Makes the namespace if it is missing.
-    async fn ensure_namespace(&self) -> Result<(), TargetError> {
-        let api: Api<Namespace> = Api::all(self.client.clone());
-        match api.get_opt(&self.namespace).await {
-            Ok(Some(_)) => return Ok(()),
-            // Whoever may not read namespaces has been given one.
-            Err(kube::Error::Api(status)) if status.code == 403 => return Ok(()),
-            Err(error) => return Err(failed("cannot ask the cluster", &error)),
-            Ok(None) => {}
-        }
-        let object = json!({
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": { "name": self.namespace, "labels": { "app.kubernetes.io/managed-by": "flash" } },
-        });
-        let object: Namespace = serde_json::from_value(object)
-            .map_err(|error| TargetError::new(Problem::Failed, "no namespace").because(error))?;
-        match api.create(&PostParams::default(), &object).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            Err(error) => Err(failed(&format!("cannot make namespace `{}`", self.namespace), &error)),
-        }
-    }
-
-    /// Applies all objects of an environment, with the platform last.
-    async fn apply_all(&self, id: &EnvironmentId, image: &str) -> Result<(), TargetError> {
-        let name = name_of(id);
-        let wanted = Wanted { id, name: &name, namespace: &self.namespace, settings: &self.settings };
-        // As the cluster has it: an owner with a wrong identity would have all others deleted at once.
-        let root = self.apply(&wanted.root()).await?.metadata.uid.unwrap_or_default();
-        self.ensure_secret(&wanted, &root).await?;
-        let service = self.apply(&wanted.service(&root)).await?;
-        for object in wanted.surroundings(&root) {
-            self.apply(&object).await?;
-        }
-        let address = service.data["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
-        self.apply(&wanted.platform(&root, image, &address)).await?;
-        for (version, kind) in wanted.superfluous() {
-            // It was made with other settings. Whoever may not delete it has not made it.
-            let _ = self.objects(version, kind).delete(&name, &DeleteParams::background()).await;
-        }
-        Ok(())
-    }
-
-    /// Makes the secret if it is missing.
-    async fn ensure_secret(&self, wanted: &Wanted<'_>, root: &str) -> Result<(), TargetError> {
-        let key = [Uuid::new_v4(), Uuid::new_v4()].map(|half| half.simple().to_string()).concat();
-        let object = wanted.secret(root, &key);
-        let object: DynamicObject = serde_json::from_value(object)
-            .map_err(|error| TargetError::new(Problem::Failed, "no secret").because(error))?;
-        match self.objects("v1", "Secret").create(&PostParams::default(), &object).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
-            Err(error) => Err(failed(&format!("cannot make secret `{}`", wanted.name), &error)),
-        }
-    }
-
-    /// Objects of a kind in the namespace.
-    fn objects(&self, version: &str, kind: &str) -> Api<DynamicObject> {
-        let (group, version) = version.split_once('/').unwrap_or(("", version));
-        let kind = GroupVersionKind::gvk(group, version, kind);
-        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&kind))
     }
 
     /// Checks what would prevent an environment from being made or upgraded, before anything is changed.
@@ -287,118 +192,8 @@ impl KubernetesTarget {
         self.until_it_answers(id).await
     }
 
-    /// Waits until the pod of the old version is gone.
-    async fn until_updated(&self, id: &EnvironmentId) -> Result<(), TargetError> {
-        let name = &name_of(id);
-        let mut pulled = None;
-        let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), &self.namespace);
-        let until = Instant::now() + PLATFORM_START;
-        loop {
-            let set = sets.get(name).await.map_err(|error| failed("cannot ask the cluster", &error))?;
-            let status = set.status.unwrap_or_default();
-            let is_seen = status.observed_generation >= set.metadata.generation;
-            let pod = self.pods().get_opt(&format!("{name}-0")).await;
-            let pod = pod.map_err(|error| failed("cannot ask the cluster", &error))?;
-            let is_new = |pod: &Pod| {
-                let revision = pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION));
-                revision == status.update_revision.as_ref()
-            };
-            if let Some(pod) = pod.filter(|pod| is_seen && is_new(pod)) {
-                pulled = failed_pull(&pod).or(pulled);
-                if let Sight::Hopeless(reason) = look(&pod, pulled.as_deref()) {
-                    return Err(self
-                        .not_up(id, reason)
-                        .last_lines(self.last_lines(&format!("{name}-0")).await));
-                }
-            }
-            if is_seen
-                && status.updated_replicas == Some(1)
-                && status.current_revision == status.update_revision
-            {
-                return Ok(());
-            }
-            if Instant::now() >= until {
-                let message = format!("the platform was not replaced within {} s", PLATFORM_START.as_secs());
-                return Err(TargetError::new(Problem::Failed, message)
-                    .hint(format!("see it: kubectl -n {} describe pod {name}-0", self.namespace)));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
     fn checked(&self) -> Checked<'_> {
         Checked { client: &self.client, namespace: &self.namespace, settings: &self.settings }
-    }
-
-    /// Waits until the platform's pod runs and its service answers.
-    async fn until_it_answers(&self, id: &EnvironmentId) -> Result<(), TargetError> {
-        let name = format!("{}-0", name_of(id));
-        let begun = Instant::now();
-        let until = begun + PLATFORM_START;
-        let (mut pulled, mut reason) = (None, "its pod was not made".to_owned());
-        loop {
-            let pod =
-                self.pods().get_opt(&name).await.map_err(|error| failed("cannot ask the cluster", &error))?;
-            if pod.is_none()
-                && let Some(words) = self.refused_pod(&name_of(id)).await?
-            {
-                reason = words;
-                if begun.elapsed() >= REFUSED {
-                    return Err(self.not_up(id, reason));
-                }
-            }
-            if let Some(pod) = pod {
-                pulled = failed_pull(&pod).or(pulled);
-                match look(&pod, pulled.as_deref()) {
-                    Sight::Hopeless(reason) => {
-                        let lines = self.last_lines(&name).await;
-                        return Err(self.not_up(id, reason).last_lines(lines));
-                    }
-                    Sight::Waits(wait) => reason = wait.reason().to_owned(),
-                    Sight::Ended(end) => reason = end.reason.unwrap_or_else(|| "it ended".to_owned()),
-                    Sight::Fine => match self.connected(id).await?.service.environments().await {
-                        Ok(_) => return Ok(()),
-                        Err(error) if error.problem == Problem::Unreachable => reason = error.text(),
-                        Err(error) => return Err(error),
-                    },
-                }
-            }
-            if Instant::now() >= until {
-                return Err(self.not_up(id, reason));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Why the cluster makes no pod for the platform, if it has said so.
-    async fn refused_pod(&self, name: &str) -> Result<Option<String>, TargetError> {
-        let of = format!("involvedObject.kind=StatefulSet,involvedObject.name={name},type=Warning");
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
-        let events = events.list(&ListParams::default().fields(&of)).await;
-        let events = events.map_err(|error| failed("cannot list events", &error))?;
-        Ok(events.items.into_iter().rev().find_map(|event| event.message))
-    }
-
-    /// What its container has said last, as far as that can be read.
-    async fn last_lines(&self, pod: &str) -> Vec<String> {
-        let last = LogParams { tail_lines: Some(LAST_LINES), ..LogParams::default() };
-        let text = self.pods().logs(pod, &last).await.unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    fn not_up(&self, id: &EnvironmentId, reason: String) -> TargetError {
-        TargetError::new(Problem::NotReady, format!("the platform of {id} does not run"))
-            .because(reason)
-            .hint("see what the cluster lacks: kubectl get events -A --field-selector type=Warning")
-    }
-
-    /// Of all objects of an environment, those that are left and cost something.
-    async fn pods_left(&self, name: &str) -> Result<usize, TargetError> {
-        let of = ListParams::default().labels(&format!("app.kubernetes.io/instance={name}"));
-        let pods = self.pods().list(&of).await.map_err(|error| failed("cannot list pods", &error))?;
-        let services: Api<Service> = Api::namespaced(self.client.clone(), &self.namespace);
-        let services = services.list(&of).await.map_err(|error| failed("cannot list services", &error))?;
-        Ok(pods.items.len() + services.items.len())
     }
 }
 

@@ -112,8 +112,10 @@ impl TestCluster {
 
 impl Drop for TestCluster {
     fn drop(&mut self) {
-        let _ = self.kubectl(&["delete", "namespace", &self.namespace, "--ignore-not-found"]).output();
-        let _ = self.kubectl(&["delete", "persistentvolume", &self.namespace]).output();
+        // Nothing is waited for: the cluster looks at a namespace again only after half the time that its pods may take.
+        for [kind, name] in [["namespace", &self.namespace], ["persistentvolume", &self.namespace]] {
+            let _ = self.kubectl(&["delete", kind, name, "--ignore-not-found", "--wait=false"]).output();
+        }
     }
 }
 
