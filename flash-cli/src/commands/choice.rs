@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_value_is_accepted_by_its_name() {
-        check::<TargetKind>(&["local", "runpod"]);
+        check::<TargetKind>(&["local", "runpod", "kubernetes"]);
         check::<Kind>(&["podman", "docker"]);
         check::<LogLevel>(&["trace", "debug", "info", "warn", "error"]);
         check::<LogStream>(&["stdout", "stderr", "system"]);

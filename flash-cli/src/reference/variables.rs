@@ -237,7 +237,8 @@ const RUNPOD_WORKERS: [Variable; 12] = [
 ];
 
 /// Variables in the sources that nobody sets for `flash` or a worker, each group with its reason.
-const OTHERS: [(&str, &[&str]); 9] = [
+const OTHERS: [(&str, &[&str]); 10] = [
+    ("for tests", &["FLASH_TEST_PYTHON"]),
     ("what the platform in a cluster is told of its place", &["FLASH_CLUSTER", "FLASH_CLUSTER_JOIN_KEY"]),
     (
         "notes of the target runpod at its own endpoints",
