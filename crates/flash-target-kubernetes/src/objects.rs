@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     names::{Component, labels, name_of},
-    preflight::LONGEST_DRAIN_SECONDS,
-    settings::{ClusterSettings, PLATFORM, PLATFORM_JOIN_KEY, PlatformSettings},
+    settings::{ClusterSettings, LONGEST_DRAIN_SECONDS, PLATFORM, PLATFORM_JOIN_KEY, PlatformSettings},
 };
 
 /// Where the platform listens for requests and workers.

@@ -23,12 +23,13 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{settings::ClusterSettings, worker_pod::GPU};
+use super::{
+    settings::{ClusterSettings, LONGEST_DRAIN_SECONDS},
+    worker_pod::GPU,
+};
 
 /// The oldest version of Kubernetes with what is used of it, as a minor version of 1.
 const OLDEST: u32 = 20;
-/// The longest drain time: pods get some more to end.
-pub(crate) const LONGEST_DRAIN_SECONDS: u64 = 600;
 /// Marks the class of volumes that name none.
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The label of nodes that names their GPU, as NVIDIA's device plugin sets it.
 pub const GPU_LABEL: &str = "nvidia.com/gpu.product";
 
+/// The longest drain time: pods get some more to end.
+pub(crate) const LONGEST_DRAIN_SECONDS: u64 = 600;
+
 /// `[environments.NAME.kubernetes]` of `flash.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

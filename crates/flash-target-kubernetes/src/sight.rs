@@ -19,9 +19,8 @@ pub(crate) enum Sight {
 pub(crate) fn look(pod: &Pod, last_pull: Option<&str>) -> Sight {
     let Some(status) = &pod.status else { return Sight::Fine };
     let state = container_state(status);
-    match status.phase.as_deref() {
-        Some("Succeeded" | "Failed") => return Sight::Ended(end(status, state)),
-        _ => {}
+    if let Some("Succeeded" | "Failed") = status.phase.as_deref() {
+        return Sight::Ended(end(status, state));
     }
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
         return of_waiting(pod, waiting, last_pull);

@@ -29,8 +29,8 @@ use super::{
     forward::{ForwardedPort, ForwardedSocket, PodAddress},
     names::name_of,
     objects::{CONTROL_PORT, PORT},
-    preflight::{Checked, LONGEST_DRAIN_SECONDS},
-    settings::ClusterSettings,
+    preflight::Checked,
+    settings::{ClusterSettings, LONGEST_DRAIN_SECONDS},
 };
 
 /// The objects of all environments.

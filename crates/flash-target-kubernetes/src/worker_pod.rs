@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     names::{Component, label, labels, pod_name},
     objects::{account_of_workers, join_key, own_architecture, owner, restricted, soon_given_up},
-    preflight::LONGEST_DRAIN_SECONDS,
-    settings::{GPU_LABEL, PlatformSettings},
+    settings::{GPU_LABEL, LONGEST_DRAIN_SECONDS, PlatformSettings},
 };
 
 /// What nodes with GPUs call them.

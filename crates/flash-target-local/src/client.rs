@@ -94,7 +94,7 @@ impl LocalTarget {
         let message =
             format!("the environment runs flash {version}, and this is flash {}", env!("CARGO_PKG_VERSION"));
         Err(TargetError::new(Problem::Refused, message)
-            .hint(format!("use that version, or bring the environment to this one: flash deploy upgrade")))
+            .hint("use that version, or bring the environment to this one: flash deploy upgrade"))
     }
 
     async fn ask<T: DeserializeOwned>(&self, question: Query) -> Result<T, TargetError> {
