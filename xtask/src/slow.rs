@@ -104,20 +104,6 @@ fn git(arguments: &[&str], paths: &[&str]) -> Option<String> {
     String::from_utf8(output.stdout).ok()
 }
 
-/// What the tests on a cluster cover.
-const CLUSTER: [&str; 5] = [
-    "crates/flash-target-kubernetes/src",
-    "crates/flash-platform/src/supervisor",
-    "flash-sdk/src/worker/pod",
-    "flash-cli/tests/it/kubernetes.rs",
-    "xtask/src/cluster",
-];
-
-/// Whether tests on a cluster should run.
-pub(crate) fn cluster_is_due() -> bool {
-    changed(&CLUSTER)
-}
-
 /// Arguments for cargo-nextest that leave these tests out, and those on a cluster unless there is one.
 pub(crate) fn leave_out(tests: &[&SlowTest], has_cluster: bool) -> Vec<String> {
     let mut names: Vec<String> = tests.iter().map(|test| format!("test(={})", test.name)).collect();
@@ -136,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_slow_tests_cover_is_there() {
-        for path in SLOW.iter().flat_map(|test| test.covers).chain(&CLUSTER) {
+        for path in SLOW.iter().flat_map(|test| test.covers) {
             assert!(workspace::root().join(path).exists(), "{path}");
         }
     }

@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     all: bool,
     /// Run the tests on a Kubernetes cluster, too: see `cargo xtask cluster`. It is started, and ended again unless it ran
-    /// before. Needs root. They also run if what they cover changed within half an hour of the last commit.
+    /// before. Needs root.
     #[arg(long)]
     cluster: bool,
     /// Arguments for the test runner (`cargo nextest run` or `cargo test`): packages, test names. Without a
@@ -125,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.no_lint {
         steps.take("packages", packages::check)?;
     }
-    let cluster = match arguments.cluster || (arguments.for_runner.is_empty() && slow::cluster_is_due()) {
+    let cluster = match arguments.cluster {
         true => Some(TestCluster::start(&mut steps)?),
         false => None,
     };

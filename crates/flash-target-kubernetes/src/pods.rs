@@ -217,19 +217,24 @@ impl Cluster for Pods {
             self.remove(&name, Duration::ZERO).await;
             return ended;
         }
+        // It may have been killed from outside, and its worker given up for that.
+        let now = self.api.get_opt(&name).await.ok().flatten();
+        let is_by_others = now.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
         loop {
             let within = removal.borrow_and_update().unwrap_or_default();
             self.remove(&name, within).await;
             tokio::select! {
                 ended = &mut followed => {
                     let PodEnd { code, reason } = ended.unwrap_or_default();
-                    // By the platform itself.
-                    return Ok(PodEnd { code, reason: reason.filter(|reason| reason != DELETED) });
+                    // What the platform itself has asked for is no cause.
+                    let reason = reason.filter(|reason| is_by_others || reason != DELETED);
+                    return Ok(PodEnd { code, reason });
                 }
                 // It is to go sooner than was said.
                 Ok(()) = removal.changed() => {}
                 () = tokio::time::sleep(within + GONE) => {
-                    return Ok(PodEnd { code: None, reason: Some(LOST.to_owned()) });
+                    let reason = if is_by_others { DELETED } else { LOST };
+                    return Ok(PodEnd { code: None, reason: Some(reason.to_owned()) });
                 }
             }
         }

@@ -109,8 +109,8 @@ fn jobs_survive_the_end_of_the_platform_and_of_their_workers() {
     });
     wait_for_jobs(&app, "running", 3);
     wait_for("the cause in the log", SOON, || {
-        let found = app.logs(&["--search", "its pod is told to end"]);
-        if found.is_empty() { Err("no line".to_owned()) } else { Ok(()) }
+        let found = app.logs(&["--search", "its pod (is told to end|was deleted)"]);
+        if found.is_empty() { Err(format!("of {first}: {:?}", app.logs(&[]))) } else { Ok(()) }
     });
     // Without time for anything.
     cluster.ask(&["delete", &cluster.platform(), "--grace-period=0", "--force"]);
