@@ -1,5 +1,5 @@
 //! A way from this machine to a port of a pod, through the cluster's API: whoever the cluster lets do that may use it.
-use std::{io, path::Path};
+use std::{io, path::PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -38,9 +38,8 @@ impl ForwardedSocket {
         Ok(Self { directory, _accepting: AbortOnDropHandle::new(accepting) })
     }
 
-    pub(crate) fn path(&self) -> std::path::PathBuf {
-        let directory: &Path = self.directory.path();
-        directory.join(SOCKET)
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join(SOCKET)
     }
 }
 

@@ -1,5 +1,5 @@
 //! The platform's own process in its pod: the service of the local target, with the cluster's pods as workers.
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use flash_target::{Problem, TargetError};
 use flash_target_local::{DataDirectory, SharedReport, serve_in_cluster};
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use super::{
     error::{failed, words},
     objects::{CONTROL_PORT, DATA},
-    pods::{Pods, shared},
+    pods::Pods,
     settings::{PLATFORM, PLATFORM_JOIN_KEY, PlatformSettings},
 };
 
@@ -78,5 +78,5 @@ async fn serve(report: &SharedReport) -> Result<(), TargetError> {
     let control = TcpListener::bind(("127.0.0.1", CONTROL_PORT)).await.map_err(|error| {
         TargetError::new(Problem::Failed, format!("cannot listen on port {CONTROL_PORT}")).because(error)
     })?;
-    serve_in_cluster(&directory, begin, shared(pods), control, report).await
+    serve_in_cluster(&directory, begin, Arc::new(pods), control, report).await
 }

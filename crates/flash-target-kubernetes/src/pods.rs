@@ -1,8 +1,5 @@
 //! The cluster as the platform's supervisor uses it: makes a worker's pod, watches it until its end, and has it removed.
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use flash_platform::{Cluster, OnWait, PodEnd, PodSpec, Removal, Wait};
@@ -239,9 +236,4 @@ impl Cluster for Pods {
             }
         }
     }
-}
-
-/// As the supervisor takes it.
-pub(crate) fn shared(pods: Pods) -> Arc<dyn Cluster> {
-    Arc::new(pods)
 }

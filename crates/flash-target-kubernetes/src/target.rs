@@ -179,9 +179,7 @@ impl KubernetesTarget {
     /// # Errors
     /// When there is no such environment, the cluster refuses, or the new platform does not run.
     pub async fn upgrade(&self, id: &EnvironmentId) -> Result<(), TargetError> {
-        let Some(image) = &self.image else {
-            return Err(TargetError::new(Problem::Refused, "no image of flash was built for the platform"));
-        };
+        let image = self.image()?;
         let name = name_of(id);
         if self.root(&name).await?.is_none() {
             return Err(self.missing(id));
@@ -190,6 +188,11 @@ impl KubernetesTarget {
         self.until_updated(id).await?;
         self.services.lock().await.remove(id);
         self.until_it_answers(id).await
+    }
+
+    fn image(&self) -> Result<&str, TargetError> {
+        let lacking = || TargetError::new(Problem::Refused, "no image of flash was built for the platform");
+        self.image.as_deref().ok_or_else(lacking)
     }
 
     fn checked(&self) -> Checked<'_> {
@@ -227,9 +230,7 @@ impl Target for KubernetesTarget {
     }
 
     async fn create(&self, new: &NewEnvironment) -> Result<Created, TargetError> {
-        let Some(image) = &self.image else {
-            return Err(TargetError::new(Problem::Refused, "no image of flash was built for the platform"));
-        };
+        let image = self.image()?;
         let name = name_of(&new.id);
         let was_there = self.root(&name).await?.is_some();
         if was_there {

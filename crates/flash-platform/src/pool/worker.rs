@@ -51,6 +51,14 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Waits for this, after it has waited for `before`: for as long, if it is of the same kind.
+    pub(super) fn after(before: Option<&Self>, wait: Wait) -> Self {
+        let is_same_kind =
+            |before: &&Self| std::mem::discriminant(&before.wait) == std::mem::discriminant(&wait);
+        let since = before.filter(is_same_kind).map_or_else(Instant::now, |before| before.since);
+        Self { wait, since }
+    }
+
     /// Others may free it, such as the workers that it replaces.
     pub(super) fn is_for_a_place(&self) -> bool {
         matches!(self.wait, Wait::Place(_))
@@ -153,5 +161,21 @@ impl Worker {
             Some(_) if at_work => Death::AtFirstWork,
             Some(_) => Death::Idle,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_a_worker_waited_for_a_place_is_none_that_it_waits_in_vain() {
+        let long_ago = Instant::now().checked_sub(IN_VAIN * 2).unwrap();
+        let place = Waiting { wait: Wait::Place("no node".to_owned()), since: long_ago };
+        assert!(!place.is_in_vain());
+        let image = Waiting::after(Some(&place), Wait::Other("no image".to_owned()));
+        assert!(!image.is_in_vain());
+        let image = Waiting { since: long_ago, ..image };
+        assert!(Waiting::after(Some(&image), Wait::Other("still no image".to_owned())).is_in_vain());
     }
 }

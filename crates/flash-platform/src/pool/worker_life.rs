@@ -159,9 +159,7 @@ fn waits(pool: &Pool, id: &WorkerId, wait: Option<Wait>) {
         let Some(worker) = workers.all.get_mut(id) else { return };
         let now = worker.waits_for.take();
         let is_new = now.as_ref().map(|now| &now.wait) != wait.as_ref();
-        // It waits for as long, whatever is said of it meanwhile.
-        let since = now.map_or_else(Instant::now, |now| now.since);
-        worker.waits_for = wait.clone().map(|wait| Waiting { wait, since });
+        worker.waits_for = wait.clone().map(|wait| Waiting::after(now.as_ref(), wait));
         is_new
     };
     if let Some(wait) = wait.filter(|_| is_new) {
